@@ -1,0 +1,102 @@
+//! Every bound of the program on one page, each with its reason. Nothing queues, loops or grows without one of these.
+
+use std::time::Duration;
+
+/// The unit of memory, disk write, retry and resume, in bytes, unless `--block-size` says otherwise.
+pub const BLOCK_SIZE_DEFAULT: u64 = 1 << 20;
+/// The smallest block in bytes: a page, and the coarsest alignment O_DIRECT asks for on common file systems.
+pub const BLOCK_SIZE_MIN: u64 = 4 << 10;
+/// The largest block in bytes. Larger ones only cost memory.
+pub const BLOCK_SIZE_MAX: u64 = 64 << 20;
+
+/// Most connections to one origin that a user may ask for.
+pub const CONNECTIONS_MAX: u16 = 256;
+/// Connections of the library unless told otherwise.
+pub const CONNECTIONS_DEFAULT: u16 = 10;
+/// Where `--connections auto` begins, and the most it goes to by itself.
+pub const CONNECTIONS_AUTO_FIRST: u16 = 4;
+/// The most connections `--connections auto` opens by itself (browsers use 6, aria2 users 8 to 16).
+pub const CONNECTIONS_AUTO_MAX: u16 = 16;
+/// Most lane threads.
+pub const THREADS_MAX: u16 = 64;
+
+/// Blocks that the first request asks for: it is probe and first data in one, and must not cost much if it turns
+/// out that the file has to be fetched in one stream.
+pub const PROBE_BLOCKS: u32 = 8;
+/// Most blocks of one file (file size / block size): the plan keeps a bit and a lease for each.
+pub const BLOCKS_MAX: u32 = 1 << 30;
+/// Memory of all block pools of a process together, in bytes; pools shrink to it, but never below
+/// two blocks a lane.
+pub const POOL_BYTES_MAX: u64 = 40 << 20;
+/// Blocks a lane would like to have: one that fills, and the rest on their way to the disk.
+pub const POOL_BLOCKS_PER_LANE: u32 = 4;
+
+/// Entries of a lane thread's submission queue. Each lane has one receive with its timeout and a few writes in flight.
+pub const RING_ENTRIES: u32 = 256;
+
+/// Most bytes of one response head, all interim responses included. curl allows 300 KiB, hyper 408 KiB.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most header fields of one response head.
+pub const HEAD_FIELDS_MAX: usize = 128;
+/// Most interim (1xx) responses before the final one.
+pub const INTERIM_MAX: u32 = 16;
+/// Most bytes of all heads of one redirect chain.
+pub const HEAD_CHAIN_BYTES_MAX: usize = 300 << 10;
+
+/// Redirects that are followed unless `--max-redirs` says otherwise (wget's number; curl's is 50).
+pub const REDIRECTS_DEFAULT: u32 = 20;
+/// Time to resolve, connect and finish the TLS handshake.
+pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
+/// Time without a single byte before a connection is given up.
+pub const STALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// Attempts after the first that a run of failures without any progress may cost.
+pub const RETRIES_DEFAULT: u32 = 8;
+/// First wait between attempts; it doubles with each.
+pub const RETRY_WAIT_FIRST: Duration = Duration::from_millis(250);
+/// Longest wait between attempts.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest `Retry-After` that is honoured; beyond it the download ends with the server's refusal.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// Times a download starts anew because the file changed on the server.
+pub const RESTARTS_MAX: u32 = 3;
+/// Fresh connections tried free of charge when a kept-alive one turns out dead before the first response byte
+/// (curl's CONN_MAX_RETRIES).
+pub const STALE_CONNECTIONS_MAX: u32 = 5;
+
+/// Delay before the next address is tried while one does not answer (RFC 8305 section 5).
+pub const ADDRESS_DELAY: Duration = Duration::from_millis(250);
+/// Most addresses of one name that are tried.
+pub const ADDRESSES_MAX: usize = 16;
+/// Longest that a receive waits before the lane looks up: the bound on noticing a stop, a stall or a recall.
+pub const RECEIVE_SLICE: Duration = Duration::from_millis(500);
+/// Ciphertext read at once under TLS, in bytes; rustls alone would ask for 4 to 18 KiB at a time.
+pub const TLS_READ_BYTES: usize = 256 << 10;
+/// Idle connections that a `Client` keeps.
+pub const IDLE_MAX: usize = 256;
+/// Age beyond which an idle connection is not used again; servers commonly close after 60 to 75 s.
+pub const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
+/// Bytes of an unwanted body that are read so that its connection can be used again.
+pub const DRAIN_BYTES_MAX: u64 = 16 << 10;
+
+/// Events that wait for a report before the oldest is dropped.
+pub const EVENTS_MAX: usize = 1024;
+/// Blocks that wait for the digest thread.
+pub const DIGEST_QUEUE: usize = 4;
+/// Bytes read at once when a file is read back for its digest.
+pub const DIGEST_READ_BYTES: usize = 1 << 20;
+/// Chunks that wait for the caller of `Downloader::start`.
+pub const CHUNKS_MAX: usize = 4;
+
+/// Longest file name in bytes that we make up: room for a suffix below the usual 255.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Below this many bytes `--write auto` takes the page cache: with the tiny files the open and fsync dominate.
+pub const DIRECT_BYTES_MIN: u64 = 4 << 20;
+
+/// Connections that `ringpull serve` answers at a time.
+pub const SERVE_CONNECTIONS_MAX: usize = 1024;
+
+const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MIN <= BLOCK_SIZE_DEFAULT);
+const _: () = assert!(BLOCK_SIZE_DEFAULT <= BLOCK_SIZE_MAX);
+const _: () = assert!(CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX);
+const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
+const _: () = assert!(RING_ENTRIES >= 64);
