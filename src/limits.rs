@@ -33,6 +33,10 @@ pub const POOL_BLOCKS_PER_LANE: u32 = 4;
 
 /// Entries of a lane thread's submission queue. Each lane has one receive with its timeout and a few writes in flight.
 pub const RING_ENTRIES: u32 = 256;
+/// Entries of the ring where the limit on locked memory refuses more.
+pub const RING_ENTRIES_MIN: u32 = 64;
+/// Helper threads that write blocks for one lane thread of the epoll backend.
+pub const EPOLL_WRITERS: usize = 4;
 
 /// Most bytes of one response head, all interim responses included. curl allows 300 KiB, hyper 408 KiB.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -99,4 +103,4 @@ const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MIN <= BLOC
 const _: () = assert!(BLOCK_SIZE_DEFAULT <= BLOCK_SIZE_MAX);
 const _: () = assert!(CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
-const _: () = assert!(RING_ENTRIES >= 64);
+const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);
