@@ -7,3 +7,4 @@ pub mod units;
 pub(crate) mod block;
 pub(crate) mod io;
 pub(crate) mod sys;
+pub(crate) mod wire;
