@@ -1,1 +1,12 @@
+//! Downloads files over HTTP(S) on Linux.
 
+#![allow(dead_code)]
+
+pub mod error;
+pub mod limits;
+pub(crate) mod name;
+pub(crate) mod pace;
+pub(crate) mod plan;
+pub(crate) mod retry;
+pub(crate) mod throttle;
+pub mod units;
