@@ -141,7 +141,8 @@ fn shorten(name: &str) -> String {
     }
     let dot = name.rfind('.').filter(|dot| name.len() - dot <= EXTENSION_BYTES_MAX);
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
-    let end = stem.floor_char_boundary(NAME_BYTES_MAX - extension.len());
+    let room = NAME_BYTES_MAX - extension.len();
+    let end = (0..=room).rev().find(|end| stem.is_char_boundary(*end)).unwrap_or(0);
     format!("{}{extension}", trim_back(&stem[..end]))
 }
 
