@@ -238,8 +238,8 @@ const READ_BYTES: u64 = DIGEST_READ_BYTES as u64;
 // Offsets are multiples of the buffer, and O_DIRECT wants multiples of a page at most.
 const _: () = assert!(READ_BYTES.is_multiple_of(BLOCK_SIZE_MIN));
 
-/// Fills the first `length` bytes of the buffer from `offset`; asks for the whole buffer, because O_DIRECT wants
-/// a whole length at the end of the file too.
+/// Fills the first `length` bytes of the buffer from `offset`; asks for the whole buffer, because O_DIRECT
+/// wants a whole length at the end of the file too.
 fn read_back(file: &File, buffer: &mut [u8], offset: u64, length: usize) -> io::Result<()> {
     let mut filled = 0;
     while filled < length {
