@@ -3,7 +3,7 @@
 use crate::source::{Source, has_word, word_at};
 
 /// Most unsafe blocks of the library.
-pub const UNSAFE_BLOCKS_MAX: usize = 30;
+pub(crate) const UNSAFE_BLOCKS_MAX: usize = 30;
 
 /// Where unsafe may stand.
 const UNSAFE: [&str; 4] = ["src/block", "src/sys", "src/io/uring", "src/sink/mmap"];
@@ -20,7 +20,7 @@ const PRINTS: [&str; 5] = ["print!", "println!", "eprint!", "eprintln!", "proces
 const DESCRIPTORS: [&str; 4] = ["io::stdout", "io::stderr", "stdout()", "stderr()"];
 
 /// Unsafe stands in four places only.
-pub fn unsafe_places(source: &Source) -> Vec<String> {
+pub(crate) fn unsafe_places(source: &Source) -> Vec<String> {
     if source.is_in(&UNSAFE) {
         return Vec::new();
     }
@@ -30,7 +30,7 @@ pub fn unsafe_places(source: &Source) -> Vec<String> {
 }
 
 /// An unsafe block or impl has its reason in the lines above.
-pub fn unsafe_reasons(source: &Source) -> Vec<String> {
+pub(crate) fn unsafe_reasons(source: &Source) -> Vec<String> {
     let reasoned = |line: usize| {
         let above = &source.comments[line.saturating_sub(REASON_LINES)..=line];
         above.iter().any(|comment| comment.contains("SAFETY:"))
@@ -43,7 +43,7 @@ pub fn unsafe_reasons(source: &Source) -> Vec<String> {
 }
 
 /// The number of unsafe blocks outside of tests.
-pub fn unsafe_blocks(source: &Source) -> usize {
+pub(crate) fn unsafe_blocks(source: &Source) -> usize {
     let open = |line: &usize| opens_unsafe(source, *line) && !has_word(&source.code[*line], "impl");
     source.own_code().filter(|(line, _)| open(line)).count()
 }
@@ -58,7 +58,7 @@ fn opens_unsafe(source: &Source, line: usize) -> bool {
 }
 
 /// The crate of the ring can be replaced in one file and the start of the runtime.
-pub fn ring(source: &Source) -> Vec<String> {
+pub(crate) fn ring(source: &Source) -> Vec<String> {
     if source.is_in(&RING) {
         return Vec::new();
     }
@@ -68,7 +68,7 @@ pub fn ring(source: &Source) -> Vec<String> {
 }
 
 /// The library never prints and never exits.
-pub fn printing(source: &Source) -> Vec<String> {
+pub(crate) fn printing(source: &Source) -> Vec<String> {
     if source.is_in(&PRINTERS) {
         return Vec::new();
     }
@@ -83,7 +83,7 @@ pub fn printing(source: &Source) -> Vec<String> {
 }
 
 /// Outside of tests nothing unwraps, and an `expect` gives its proof.
-pub fn unwraps(source: &Source) -> Vec<String> {
+pub(crate) fn unwraps(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     for (line, code) in source.own_code() {
         if code.contains(".unwrap()") {

@@ -34,7 +34,7 @@ fn floor(module: &str) -> Option<usize> {
 }
 
 /// Every module is in the table.
-pub fn known(source: &Source) -> Vec<String> {
+pub(crate) fn known(source: &Source) -> Vec<String> {
     match source.module() {
         Some(module) if floor(module).is_none() => {
             vec![
@@ -50,7 +50,7 @@ pub fn known(source: &Source) -> Vec<String> {
 
 /// Imports go to the same or a lower floor, and between the seams nowhere: only lane touches a wire and a
 /// sink together.
-pub fn imports(source: &Source) -> Vec<String> {
+pub(crate) fn imports(source: &Source) -> Vec<String> {
     let Some((own, own_floor)) = source.module().and_then(|own| Some((own, floor(own)?))) else {
         return Vec::new();
     };
@@ -76,7 +76,7 @@ pub fn imports(source: &Source) -> Vec<String> {
 }
 
 /// The floor of the rules has no I/O, no clock, no chance and no waiting; its tests may have.
-pub fn pure(source: &Source) -> Vec<String> {
+pub(crate) fn pure(source: &Source) -> Vec<String> {
     if source.module().and_then(floor) != Some(RULES) {
         return Vec::new();
     }

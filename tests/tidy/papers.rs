@@ -6,7 +6,7 @@ use crate::source::{Source, has_word};
 const PINNED: [(&str, &str); 1] = [("tokio-uring", "=0.5.0")];
 
 /// Every dependency has its reason on its line, and those that are pinned stay so.
-pub fn dependencies(source: &Source) -> Vec<String> {
+pub(crate) fn dependencies(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     let mut listed = false;
     for (line, raw) in source.raw.iter().enumerate() {
@@ -19,7 +19,7 @@ pub fn dependencies(source: &Source) -> Vec<String> {
             continue;
         };
         let name = name.trim();
-        if !rest.split_once('#').is_some_and(|(_, reason)| !reason.trim().is_empty()) {
+        if rest.split_once('#').is_none_or(|(_, reason)| reason.trim().is_empty()) {
             findings.push(source.at(line, &format!("say after a `#` why we need {name}")));
         }
         let pin = PINNED.iter().find(|(pinned, _)| *pinned == name);
@@ -33,7 +33,7 @@ pub fn dependencies(source: &Source) -> Vec<String> {
 }
 
 /// A limit that nothing names is a bound that does not bind.
-pub fn unused_limits(files: &[Source]) -> Vec<String> {
+pub(crate) fn unused_limits(files: &[Source]) -> Vec<String> {
     let is_limits = |file: &&Source| file.path == "src/limits.rs";
     let Some(limits) = files.iter().find(is_limits) else {
         return vec!["src/limits.rs:1: the page of limits is missing".into()];

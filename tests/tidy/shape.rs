@@ -10,7 +10,7 @@ const LINE_CHARS_MAX: usize = 110;
 const QUALIFIERS: [&str; 5] = ["pub", "async", "const", "unsafe", "extern"];
 
 /// A file fits in the head.
-pub fn file_length(source: &Source) -> Vec<String> {
+pub(crate) fn file_length(source: &Source) -> Vec<String> {
     let length = source.raw.len();
     if length <= FILE_LINES_MAX || !source.is_rust() {
         return Vec::new();
@@ -22,7 +22,7 @@ pub fn file_length(source: &Source) -> Vec<String> {
 }
 
 /// A function fits on a page.
-pub fn function_lengths(source: &Source) -> Vec<String> {
+pub(crate) fn function_lengths(source: &Source) -> Vec<String> {
     let starts = source.own_code().filter(|(_, code)| starts_function(code));
     let long = starts.filter_map(|(line, _)| {
         let rest = source.code[line..].join("\n");
@@ -45,7 +45,7 @@ fn starts_function(code: &str) -> bool {
 }
 
 /// A line fits in a window.
-pub fn line_lengths(source: &Source) -> Vec<String> {
+pub(crate) fn line_lengths(source: &Source) -> Vec<String> {
     let long = |(line, raw): (usize, &String)| {
         let length = raw.chars().count();
         let remedy = format!("{length} characters, at most {LINE_CHARS_MAX}: wrap it");
@@ -55,7 +55,7 @@ pub fn line_lengths(source: &Source) -> Vec<String> {
 }
 
 /// Lines do not end in blanks, and the last one ends.
-pub fn line_ends(source: &Source) -> Vec<String> {
+pub(crate) fn line_ends(source: &Source) -> Vec<String> {
     let blank = source.raw.iter().enumerate().filter(|(_, raw)| raw.ends_with([' ', '\t', '\r']));
     let mut findings: Vec<String> = blank
         .map(|(line, _)| source.at(line, "remove the blanks at the end of the line"))
@@ -68,7 +68,7 @@ pub fn line_ends(source: &Source) -> Vec<String> {
 }
 
 /// A file says first what it is.
-pub fn head(source: &Source) -> Vec<String> {
+pub(crate) fn head(source: &Source) -> Vec<String> {
     if !source.is_rust() || source.raw.first().is_some_and(|first| first.starts_with("//! ")) {
         return Vec::new();
     }
@@ -82,8 +82,8 @@ mod samples {
 
     #[test]
     fn a_long_file_is_found() {
-        assert_eq!(found("src/a.rs", &"x\n".repeat(401), file_length), [1]);
-        assert!(found("src/a.rs", &"x\n".repeat(400), file_length).is_empty());
+        assert_eq!(found("src/a.rs", &"x\n".repeat(FILE_LINES_MAX + 1), file_length), [1]);
+        assert!(found("src/a.rs", &"x\n".repeat(FILE_LINES_MAX), file_length).is_empty());
     }
 
     #[test]
@@ -92,8 +92,15 @@ mod samples {
             ["fn f()", "pub(crate) async fn f()", "    pub unsafe fn f(a: [u8; 4])", "const fn f()"]
         {
             let function = |lines| format!("\n{head} {{\n{}}}\n", "    \"}\";\n".repeat(lines));
-            assert_eq!(found("src/a.rs", &function(69), function_lengths), [2], "{head}");
-            assert!(found("src/a.rs", &function(68), function_lengths).is_empty(), "{head}");
+            assert_eq!(
+                found("src/a.rs", &function(FUNCTION_LINES_MAX - 1), function_lengths),
+                [2],
+                "{head}"
+            );
+            assert!(
+                found("src/a.rs", &function(FUNCTION_LINES_MAX - 2), function_lengths).is_empty(),
+                "{head}"
+            );
         }
         let declared = format!("fn f(a: [u8; 4]);\n{}", "x {}\n".repeat(90));
         assert!(found("src/a.rs", &declared, function_lengths).is_empty());
@@ -103,7 +110,7 @@ mod samples {
 
     #[test]
     fn long_and_ragged_lines_are_found() {
-        let text = format!("{}\n{}\n", "é".repeat(110), "é".repeat(111));
+        let text = format!("{}\n{}\n", "é".repeat(LINE_CHARS_MAX), "é".repeat(LINE_CHARS_MAX + 1));
         assert_eq!(found("src/a.rs", &text, line_lengths), [2]);
         assert_eq!(found("scripts/a", "a \nb\t\nc", line_ends), [1, 2, 3]);
         assert_eq!(found("scripts/a", "a\n\n", line_ends), [2]);

@@ -7,24 +7,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One file.
-pub struct Source {
+pub(crate) struct Source {
     /// Its path from the root of the project.
-    pub path: String,
+    pub(crate) path: String,
     /// The lines as they are.
-    pub raw: Vec<String>,
+    pub(crate) raw: Vec<String>,
     /// The code alone, in ASCII: comments and the insides of literals are blank.
-    pub code: Vec<String>,
+    pub(crate) code: Vec<String>,
     /// The comments alone.
-    pub comments: Vec<String>,
+    pub(crate) comments: Vec<String>,
     /// Whether a line belongs to a test of the library.
-    pub test: Vec<bool>,
+    pub(crate) test: Vec<bool>,
     /// Whether the last line ends as a line should.
-    pub ends_clean: bool,
+    pub(crate) ends_clean: bool,
 }
 
 impl Source {
     /// Splits a text into its views; a path that does not end in `.rs` has no code and no comments.
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let rust = path.ends_with(".rs");
         let (code, comments) = if rust { split(text) } else { (blank(text), blank(text)) };
         let code = lines(&code);
@@ -41,27 +41,27 @@ impl Source {
     }
 
     /// Whether it is Rust, and not a script or a page.
-    pub fn is_rust(&self) -> bool {
+    pub(crate) fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
     }
 
     /// A finding at a line, counted from 0.
-    pub fn at(&self, line: usize, remedy: &str) -> String {
+    pub(crate) fn at(&self, line: usize, remedy: &str) -> String {
         format!("{}:{}: {remedy}", self.path, line + 1)
     }
 
     /// The lines of code outside of tests, with their numbers from 0.
-    pub fn own_code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn own_code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.all_code().filter(|(line, _)| !self.test[*line])
     }
 
     /// All lines of code, with their numbers from 0.
-    pub fn all_code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn all_code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code.iter().map(String::as_str).enumerate()
     }
 
     /// The module right below the crate root: `io` for `src/io/uring.rs`; `None` outside of `src`.
-    pub fn module(&self) -> Option<&str> {
+    pub(crate) fn module(&self) -> Option<&str> {
         let inner = self.path.strip_prefix("src/")?.strip_suffix(".rs")?;
         Some(inner.split('/').next().unwrap_or(inner))
     }
@@ -90,7 +90,7 @@ impl Source {
     }
 
     /// Whether the file is one of `places`: a file with or without `.rs`, or a folder.
-    pub fn is_in(&self, places: &[&str]) -> bool {
+    pub(crate) fn is_in(&self, places: &[&str]) -> bool {
         let path = self.path.strip_suffix(".rs").unwrap_or(&self.path);
         places.iter().any(|place| {
             path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -99,7 +99,7 @@ impl Source {
 }
 
 /// All text files at or below `places`, which are paths from the root of the project; missing ones are empty.
-pub fn tree(places: &[&str]) -> Vec<Source> {
+pub(crate) fn tree(places: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<PathBuf> = places.iter().map(|place| root.join(place)).collect();
     let mut found = Vec::new();
@@ -120,12 +120,12 @@ pub fn tree(places: &[&str]) -> Vec<Source> {
 }
 
 /// Whether `word` stands in `line` by itself; edges of `word` that are no letters match anywhere.
-pub fn has_word(line: &str, word: &str) -> bool {
+pub(crate) fn has_word(line: &str, word: &str) -> bool {
     word_at(line, word).is_some()
 }
 
 /// Where `word` first stands in `line` by itself.
-pub fn word_at(line: &str, word: &str) -> Option<usize> {
+pub(crate) fn word_at(line: &str, word: &str) -> Option<usize> {
     let (first, last) = (word.starts_with(is_letter), word.ends_with(is_letter));
     line.match_indices(word).map(|(at, _)| at).find(|at| {
         let before = line[..*at].chars().next_back();
@@ -135,13 +135,13 @@ pub fn word_at(line: &str, word: &str) -> Option<usize> {
 }
 
 /// Whether a character belongs to identifiers.
-pub fn is_letter(char: char) -> bool {
+pub(crate) fn is_letter(char: char) -> bool {
     char.is_alphanumeric() || char == '_'
 }
 
 /// The position of the brace that closes the first one at or after `from`, or of a `;` that stands before any
 /// brace outside of parentheses and brackets.
-pub fn item_end(code: &str, from: usize) -> Option<(usize, bool)> {
+pub(crate) fn item_end(code: &str, from: usize) -> Option<(usize, bool)> {
     let (mut braces, mut others) = (0_u32, 0_u32);
     for (at, char) in code.char_indices().skip_while(|(at, _)| *at < from) {
         match char {
@@ -259,7 +259,7 @@ fn block_comment(rest: &[char]) -> usize {
 }
 
 /// The line numbers, from 1, that a rule finds in a sample.
-pub fn found(path: &str, text: &str, rule: impl Fn(&Source) -> Vec<String>) -> Vec<usize> {
+pub(crate) fn found(path: &str, text: &str, rule: impl Fn(&Source) -> Vec<String>) -> Vec<usize> {
     let number = |finding: String| finding.split(':').nth(1).unwrap().parse().unwrap();
     rule(&Source::new(path, text)).into_iter().map(number).collect()
 }

@@ -24,7 +24,7 @@ const MACHINES: [&str; 4] =
     [concat!("/", "work/"), concat!("/", "root/"), concat!("/", "farm/"), concat!("/", "tmp/lab")];
 
 /// Nothing is left for later.
-pub fn unfinished(source: &Source) -> Vec<String> {
+pub(crate) fn unfinished(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     for (line, code) in source.all_code() {
         let in_code = MACROS.iter().find(|word| has_word(code, word));
@@ -37,7 +37,7 @@ pub fn unfinished(source: &Source) -> Vec<String> {
 }
 
 /// Every test runs, and waits for what it needs.
-pub fn idle_tests(source: &Source) -> Vec<String> {
+pub(crate) fn idle_tests(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     for (line, code) in source.all_code() {
         if code.contains("#[ignore") {
@@ -52,7 +52,7 @@ pub fn idle_tests(source: &Source) -> Vec<String> {
 }
 
 /// One noun for each thing.
-pub fn nouns(source: &Source) -> Vec<String> {
+pub(crate) fn nouns(source: &Source) -> Vec<String> {
     let judge = |(line, code): (usize, &str)| {
         let (word, noun) = NOUNS.into_iter().find(|(word, _)| has_noun(code, word))?;
         Some(source.at(line, &format!("`{word}` is not a word of ours: say {noun}")))
@@ -72,7 +72,7 @@ fn has_noun(code: &str, word: &str) -> bool {
 }
 
 /// No path of a machine that only some of us have.
-pub fn machine_paths(source: &Source) -> Vec<String> {
+pub(crate) fn machine_paths(source: &Source) -> Vec<String> {
     let names = |raw: &str, path: &str| {
         raw.match_indices(path).any(|(at, _)| {
             let before = raw[..at].chars().next_back();
