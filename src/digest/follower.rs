@@ -2,8 +2,9 @@
 //!
 //! It is no lane: it never touches a ring, and may block and burn its core. It reads below the frontier only,
 //! at offsets and in lengths that O_DIRECT accepts, so the file may be open either way. Its invariant: a byte
-//! is read only after it landed, and counted only in the run that landed it; a run ends with `start_anew`.
+//! is hashed once, from memory or from the file, and only after it landed.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -16,16 +17,16 @@ use memmap2::MmapMut;
 use tokio::sync::oneshot;
 
 use super::{Algo, Checksum, Hasher, internal};
+use crate::block::Block;
 use crate::error::{Error, Result};
-use crate::limits::{BLOCK_SIZE_MIN, DIGEST_READ_BYTES};
+use crate::limits::{BLOCK_SIZE_MIN, DIGEST_QUEUE, DIGEST_READ_BYTES};
 use crate::meter::Meter;
 use crate::units::{narrow, wide};
 
 /// Hashes a file behind its frontier. Dropping it stops its thread, which takes one read at most.
-#[derive(Debug)]
 pub(crate) struct Follower {
     shared: Arc<Shared>,
-    digest: oneshot::Receiver<Result<Checksum>>,
+    digest: Mutex<Option<oneshot::Receiver<Result<Checksum>>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -46,18 +47,15 @@ impl Follower {
             shared: Arc::clone(&shared),
             file,
             meter,
-            algo,
             buffer,
             hasher,
-            run: 0,
             done: 0,
-            failed: None,
         };
         let thread = thread::Builder::new()
             .name("ringpull-digest".into())
             .spawn(move || reader.follow(tell))
             .map_err(|source| internal("cannot start the digest thread").because(source))?;
-        Ok(Self { shared, digest, thread: Some(thread) })
+        Ok(Self { shared, digest: Mutex::new(Some(digest)), thread: Some(thread) })
     }
 
     /// Moves the frontier: the bytes `[0, offset)` are in the file. An offset below an earlier one changes
@@ -72,29 +70,32 @@ impl Follower {
         }
     }
 
-    /// Forgets all bytes, because the file changed on the server: the frontier is 0 again.
+    /// Offers a block that has landed, to be hashed from memory.
     ///
-    /// No lane still writes for the old version. After the return no byte of it is counted any more, so the
-    /// meter starts anew after the follower.
-    pub(crate) fn start_anew(&self) {
+    /// It is taken if it comes next in order and few others wait; otherwise its bytes are read back later. Either way the
+    /// memory is free again when this lets go of the block.
+    pub(crate) fn offer(&self, block: Block) {
         let mut state = self.shared.lock();
-        state.run += 1;
-        state.frontier = 0;
-        self.shared.changed.notify_one();
+        let next = state.blocks.back().map_or(state.claimed, |last| last.offset() + wide(last.filled()));
+        if block.offset() == next && state.blocks.len() < DIGEST_QUEUE {
+            state.blocks.push_back(block);
+            self.shared.changed.notify_one();
+        }
     }
 
     /// Waits until the rest is hashed. The whole file, `size` bytes, has landed.
     ///
-    /// Dropping the future stops the thread and loses the digest.
+    /// Dropping the future loses the digest.
     ///
     /// # Errors
     /// `Kind::LocalIo` and its like if the file cannot be read back or is shorter than `size`;
-    /// `Kind::Internal` if the frontier was beyond `size` or the thread died.
-    pub(crate) async fn finish(mut self, size: u64) -> Result<Checksum> {
+    /// `Kind::Internal` if the frontier was beyond `size`, the thread died or this is called again.
+    pub(crate) async fn finish(&self, size: u64) -> Result<Checksum> {
         self.shared.end_at(size)?;
-        match (&mut self.digest).await {
-            Ok(digest) => digest,
-            Err(_) => Err(internal("the digest thread ended without a digest")),
+        let digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match digest {
+            Some(digest) => digest.await.unwrap_or_else(|_| Err(internal("the digest thread died"))),
+            None => Err(internal("the digest was taken before")),
         }
     }
 }
@@ -111,18 +112,20 @@ impl Drop for Follower {
 }
 
 /// What the lanes and the thread both see.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// The bytes `[0, frontier)` are in the file.
     frontier: u64,
-    /// Grows by one each time the file starts anew.
-    run: u64,
+    /// The bytes `[0, claimed)` are hashed, or being read to be.
+    claimed: u64,
+    /// Blocks in memory that follow without a gap.
+    blocks: VecDeque<Block>,
     /// The size of the file, once all of it landed.
     size: Option<u64>,
     stopped: bool,
@@ -147,10 +150,10 @@ impl Shared {
 
 /// What the thread does next.
 enum Step {
+    /// Hash this block from memory.
+    Take(Block),
     /// Read and hash this many bytes, at most a buffer.
-    Hash(usize),
-    /// Forget all bytes; this is the new run.
-    Anew(u64),
+    Read(usize),
     /// Tell the digest.
     Tell,
     /// End without one.
@@ -162,35 +165,29 @@ struct Reader {
     shared: Arc<Shared>,
     file: Arc<File>,
     meter: Arc<Meter>,
-    algo: Algo,
     /// Page-aligned memory, as O_DIRECT wants it.
     buffer: MmapMut,
     hasher: Hasher,
-    run: u64,
-    /// The bytes `[0, done)` went through the hasher: a multiple of the buffer until the end.
+    /// The bytes `[0, done)` went through the hasher: a multiple of a block until the end.
     done: u64,
-    /// A failed read waits here: the file may still start anew.
-    failed: Option<Error>,
 }
 
 impl Reader {
     fn follow(mut self, tell: oneshot::Sender<Result<Checksum>>) {
-        loop {
+        let digest = loop {
             match self.next() {
-                Step::Hash(length) => self.hash(length),
-                Step::Anew(run) => {
-                    (self.run, self.done, self.failed) = (run, 0, None);
-                    self.hasher = Hasher::new(self.algo);
+                Step::Take(block) => self.hash_block(&block),
+                Step::Read(length) => {
+                    if let Err(source) = self.hash_file(length) {
+                        break Err(Error::local("read back", &name_of(&self.file), source));
+                    }
                 }
-                Step::Tell => {
-                    let digest = self.failed.map_or_else(|| Ok(self.hasher.finish()), Err);
-                    // Nobody listens where the future was dropped meanwhile.
-                    let _ = tell.send(digest);
-                    return;
-                }
+                Step::Tell => break Ok(self.hasher.finish()),
                 Step::Stop => return,
             }
-        }
+        };
+        // Nobody listens where the future was dropped meanwhile.
+        let _ = tell.send(digest);
     }
 
     /// Waits until there is something to do.
@@ -200,42 +197,46 @@ impl Reader {
             if state.stopped {
                 return Step::Stop;
             }
-            if state.run != self.run {
-                return Step::Anew(state.run);
+            if let Some(block) = state.blocks.pop_front() {
+                state.claimed = block.offset() + wide(block.filled());
+                return Step::Take(block);
             }
-            let ready = state.frontier - self.done;
+            let ready = state.frontier.saturating_sub(self.done);
             let ended = state.size.is_some();
-            if ended && (ready == 0 || self.failed.is_some()) {
+            if ended && ready == 0 {
                 return Step::Tell;
             }
-            if self.failed.is_none() && (ended || ready >= READ_BYTES) {
-                return Step::Hash(narrow(ready.min(READ_BYTES)));
+            if ended || ready >= READ_BYTES {
+                let length = ready.min(READ_BYTES);
+                state.claimed = self.done + length;
+                return Step::Read(narrow(length));
             }
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn hash(&mut self, length: usize) {
-        match read_back(&self.file, &mut self.buffer, self.done, length) {
-            Ok(()) => {
-                self.hasher.update(&self.buffer[..length]);
-                self.done += wide(length);
-                // Under the lock, so that nothing of an old run is counted after `start_anew`.
-                let state = self.shared.lock();
-                if state.run == self.run {
-                    self.meter.add_digested(wide(length));
-                }
-            }
-            Err(source) => {
-                self.failed = Some(Error::local("read back", &name_of(&self.file), source));
-            }
-        }
+    fn hash_block(&mut self, block: &Block) {
+        assert_eq!(block.offset(), self.done, "blocks are hashed in order");
+        self.hasher.update(block.bytes());
+        self.count(block.filled());
+    }
+
+    fn hash_file(&mut self, length: usize) -> io::Result<()> {
+        read_back(&self.file, &mut self.buffer, self.done, length)?;
+        self.hasher.update(&self.buffer[..length]);
+        self.count(length);
+        Ok(())
+    }
+
+    fn count(&mut self, length: usize) {
+        self.done += wide(length);
+        self.meter.add_digested(wide(length));
     }
 }
 
 const READ_BYTES: u64 = DIGEST_READ_BYTES as u64;
 
-// Offsets are multiples of the buffer, and O_DIRECT wants multiples of a page at most.
+// Offsets are multiples of a block or of the buffer, and O_DIRECT wants multiples of a page at most.
 const _: () = assert!(READ_BYTES.is_multiple_of(BLOCK_SIZE_MIN));
 
 /// Fills the first `length` bytes of the buffer from `offset`; asks for the whole buffer, because O_DIRECT

@@ -11,7 +11,7 @@ mod part;
 mod stream;
 
 pub(crate) use chunks::{Chunk, Chunks};
-pub(crate) use part::Part;
+pub(crate) use part::{Part, Publish};
 pub(crate) use stream::Stream;
 
 use std::fs::File;

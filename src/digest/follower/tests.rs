@@ -4,6 +4,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use super::*;
+use crate::block::Place;
 use crate::error::Kind;
 
 const MIB: u64 = 1 << 20;
@@ -51,6 +52,30 @@ async fn a_digest_does_not_depend_on_the_steps_of_the_frontier() {
 }
 
 #[tokio::test]
+async fn blocks_in_order_are_hashed_from_memory_and_gaps_from_the_file() {
+    for seed in 0..16 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let content = bytes(seed, 3 * MIB + 777);
+        let meter = Arc::new(Meter::default());
+        let (file, follower) = follow(&meter);
+        let mut offset = 0;
+        for (index, piece) in content.chunks(65536).enumerate() {
+            file.write_all_at(piece, offset).unwrap();
+            if random.bool() {
+                let place = Place { index: u32::try_from(index).unwrap(), offset, length: piece.len() };
+                let mut block = Block::own(place);
+                block.fill_from(piece);
+                follower.offer(block);
+            }
+            offset += wide(piece.len());
+            follower.landed_below(offset);
+        }
+        assert_eq!(follower.finish(offset).await.unwrap(), sha256(&content), "seed {seed}");
+        assert_eq!(meter.digested(), offset, "seed {seed}");
+    }
+}
+
+#[tokio::test]
 async fn sizes_around_one_read_are_hashed_without_any_frontier() {
     for size in [0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB] {
         let content = bytes(size, size);
@@ -82,32 +107,6 @@ async fn a_file_opened_with_o_direct_is_read_back_to_its_last_byte() {
     let follower = Follower::start(Algo::Sha256, Arc::new(file), Arc::default()).unwrap();
     follower.landed_below(MIB);
     assert_eq!(follower.finish(wide(content.len())).await.unwrap(), sha256(&content));
-}
-
-#[tokio::test]
-async fn a_new_start_forgets_the_old_version() {
-    let meter = Arc::new(Meter::default());
-    let (file, follower) = follow(&meter);
-    file.write_all_at(&bytes(1, 3 * MIB), 0).unwrap();
-    follower.landed_below(3 * MIB);
-    follower.start_anew();
-    meter.start_anew();
-    let content = bytes(2, 2 * MIB + 7);
-    file.set_len(0).unwrap();
-    file.write_all_at(&content, 0).unwrap();
-    follower.landed_below(2 * MIB);
-    assert_eq!(follower.finish(2 * MIB + 7).await.unwrap(), sha256(&content));
-    assert_eq!(meter.digested(), 2 * MIB + 7);
-}
-
-#[tokio::test]
-async fn a_failed_read_of_an_old_version_does_not_count() {
-    let (file, follower) = follow(&Arc::default());
-    // The frontier lies: the read fails or, if the thread is late, never happens.
-    follower.landed_below(2 * MIB);
-    follower.start_anew();
-    file.write_all_at(b"abc", 0).unwrap();
-    assert_eq!(follower.finish(3).await.unwrap(), sha256(b"abc"));
 }
 
 #[tokio::test]
