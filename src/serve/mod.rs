@@ -172,3 +172,39 @@ impl Drop for Server {
         self.close(Duration::ZERO);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn status(client: &mut TcpStream) -> String {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        client.read_exact(&mut head).unwrap();
+        String::from_utf8(head.into()).unwrap()
+    }
+
+    #[test]
+    fn beyond_the_bound_a_connection_is_turned_away_until_another_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        let options = Options { dir: dir.path().into(), listen, ..Options::default() };
+        let server = Server::start_bounded(&options, 1).unwrap();
+        let connect = || TcpStream::connect(server.addresses()[0]).unwrap();
+
+        let mut first = connect();
+        assert_eq!(status(&mut first), "HTTP/1.1 200");
+        let mut second = connect();
+        assert_eq!(status(&mut second), "HTTP/1.1 503");
+        let mut rest = Vec::new();
+        second.read_to_end(&mut rest).unwrap();
+        assert!(String::from_utf8(rest).unwrap().contains("\r\nConnection: close\r\n"));
+
+        first.shutdown(Shutdown::Both).unwrap();
+        // The server sees the end a moment later; every try is a whole exchange.
+        assert!((0..10_000).any(|_| status(&mut connect()) == "HTTP/1.1 200"));
+    }
+}
