@@ -1,7 +1,8 @@
 //! Composes the answer to a request: status, fields, and where the body comes from.
 //!
-//! It opens files but sends nothing. Invariant: an answer to GET and the answer to the same HEAD differ in the
-//! body alone (ranges aside), and `Content-Length` is the length of the body that GET has.
+//! It opens files but sends nothing. Invariant: an answer to GET and the answer to the same HEAD
+//! differ in the body alone (ranges aside), and `Content-Length` is the length of the body that GET
+//! has.
 
 use std::fmt::Write as _;
 use std::fs::{File, Metadata};
@@ -24,7 +25,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// Field lines beside those that every answer has.
     fields: String,
-    /// The length that `Content-Length` states, in bytes; `None` where there is none to state (304).
+    /// The length that `Content-Length` states, in bytes; `None` where there is none to state
+    /// (304).
     length: Option<u64>,
     pub(super) body: Body,
 }
@@ -46,7 +48,8 @@ pub(super) enum Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Afterwards {
     Close,
-    /// Another request may follow, which a client of this version takes for granted or has to be told.
+    /// Another request may follow, which a client of this version takes for granted or has to be
+    /// told.
     Keep(Version),
 }
 

@@ -1,6 +1,7 @@
 //! Judges the conditions of a request against the version of a file (RFC 9110 section 13).
 //!
-//! It does no I/O and reads no clock. Invariant: a part is only granted against the version the client names.
+//! It does no I/O and reads no clock. Invariant: a part is only granted against the version the
+//! client names.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -25,8 +26,8 @@ pub(super) struct Conditions {
 pub(super) struct Validators {
     /// A strong entity tag, quotes included.
     pub(super) etag: String,
-    /// When the file changed last, in whole seconds, as HTTP dates are. `None` if that lies in the future,
-    /// which RFC 9110 section 8.8.2.1 forbids to say.
+    /// When the file changed last, in whole seconds, as HTTP dates are. `None` if that lies in the
+    /// future, which RFC 9110 section 8.8.2.1 forbids to say.
     pub(super) modified: Option<SystemTime>,
     /// The size of the file in bytes.
     pub(super) size: u64,
@@ -35,8 +36,8 @@ pub(super) struct Validators {
 impl Validators {
     /// The validators of an open file.
     ///
-    /// The tag is made of device, inode, size and the nanoseconds of the last change: nginx's, of seconds and
-    /// size, stays the same over two writes within a second.
+    /// The tag is made of device, inode, size and the nanoseconds of the last change: nginx's, of
+    /// seconds and size, stays the same over two writes within a second.
     pub(super) fn of(file: &Metadata, now: SystemTime) -> Self {
         let etag = format!(
             "\"{:x}-{:x}-{:x}-{:x}.{:x}\"",
@@ -51,7 +52,8 @@ impl Validators {
     }
 }
 
-/// When a file changed last: the time since 1970 in whole seconds, within what an HTTP date can say.
+/// When a file changed last: the time since 1970 in whole seconds, within what an HTTP date can
+/// say.
 pub(super) fn whole_seconds(file: &Metadata) -> Duration {
     Duration::from_secs(u64::try_from(file.mtime()).unwrap_or(0).min(HTTP_DATE_SECONDS_MAX))
 }
@@ -106,7 +108,8 @@ pub(super) fn judge(
     }
 }
 
-/// Whether `If-Range` is absent or names this version with a strong validator (RFC 9110 section 13.1.5).
+/// Whether `If-Range` is absent or names this version with a strong validator (RFC 9110 section
+/// 13.1.5).
 fn names_version(if_range: Option<&str>, file: &Validators, now: SystemTime) -> bool {
     let Some(named) = if_range else { return true };
     if named.trim() == file.etag {
@@ -142,7 +145,8 @@ fn lists(tags: &str, etag: &str, comparison: Comparison) -> bool {
             Some(quoted) => (true, quoted),
             None => (false, rest),
         };
-        // Commas may stand inside the quotes, so the list is read tag by tag, up to the first thing that is none.
+        // Commas may stand inside the quotes, so the list is read tag by tag, up to the first thing
+        // that is none.
         let Some(end) = quoted.strip_prefix('"').and_then(|opaque| opaque.find('"')) else {
             return false;
         };

@@ -1,7 +1,7 @@
 //! Lives one connection: reads a request, answers it, and again, until one side has enough.
 //!
-//! It decides when a connection ends, not what an answer says. Invariant: answers leave in the order of their
-//! requests, and after one that could not be sent whole, nothing more is sent.
+//! It decides when a connection ends, not what an answer says. Invariant: answers leave in the
+//! order of their requests, and after one that could not be sent whole, nothing more is sent.
 
 use std::io;
 use std::sync::Arc;
@@ -39,7 +39,8 @@ pub(super) enum Welcome {
     TurnedAway,
 }
 
-/// Answers the requests of one connection; `is_stopping` tells whether the one just read is the last.
+/// Answers the requests of one connection; `is_stopping` tells whether the one just read is the
+/// last.
 ///
 /// # Errors
 /// What broke the connection, for whoever cares. The client sees it cut.

@@ -1,7 +1,7 @@
 //! The list of open connections: bounds their number, and reaches them when the server stops.
 //!
-//! It reads and sends nothing. Invariant: after the first dismissal nobody is admitted any more, so a dismissal
-//! reaches everyone.
+//! It reads and sends nothing. Invariant: after the first dismissal nobody is admitted any more, so
+//! a dismissal reaches everyone.
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
@@ -61,8 +61,8 @@ impl Guests {
         self.lock().is_stopping
     }
 
-    /// Admits nobody any more and shuts down one or both directions of everyone. With [`Shutdown::Read`] idle
-    /// connections end, and those with an answer under way after it.
+    /// Admits nobody any more and shuts down one or both directions of everyone. With
+    /// [`Shutdown::Read`] idle connections end, and those with an answer under way after it.
     pub(super) fn dismiss(&self, how: Shutdown) {
         let mut list = self.lock();
         list.is_stopping = true;
@@ -88,7 +88,8 @@ impl Guests {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // The list is whole after each statement that changes it, so a panic elsewhere does not spoil it.
+        // The list is whole after each statement that changes it, so a panic elsewhere does not
+        // spoil it.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

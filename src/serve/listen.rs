@@ -1,7 +1,7 @@
 //! Listens on one address and gives each connection its thread.
 //!
-//! It reads and sends nothing. Invariant: a door that has closed has no thread left; the threads of its
-//! connections end before the one that accepts them.
+//! It reads and sends nothing. Invariant: a door that has closed has no thread left; the threads of
+//! its connections end before the one that accepts them.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -27,7 +27,8 @@ impl Door {
     /// Listens on `address`. A congestion control that cannot be had is a notice, not an error.
     ///
     /// # Errors
-    /// [`Kind::Permission`] if the port needs more rights, [`Kind::Usage`] if the address cannot be used.
+    /// [`Kind::Permission`] if the port needs more rights, [`Kind::Usage`] if the address cannot be
+    /// used.
     pub(super) fn open(
         address: SocketAddr,
         congestion: Option<&str>,
@@ -54,7 +55,8 @@ impl Door {
         self.address
     }
 
-    /// Makes [`Self::keep`] accept nobody any more: on Linux a shut-down listener wakes its accept(2) with EINVAL.
+    /// Makes [`Self::keep`] accept nobody any more: on Linux a shut-down listener wakes its
+    /// accept(2) with EINVAL.
     pub(super) fn close(&self) {
         let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
     }
@@ -152,7 +154,8 @@ impl Notices {
     }
 }
 
-/// Connections that wait to be accepted: as many as are answered at a time; the kernel caps it at `somaxconn`.
+/// Connections that wait to be accepted: as many as are answered at a time; the kernel caps it at
+/// `somaxconn`.
 const BACKLOG: i32 = 1024;
 /// Wait before the next accept(2) where there was no room, unless somebody leaves earlier.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

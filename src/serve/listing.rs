@@ -1,7 +1,7 @@
 //! Draws the page that lists a directory, for people and for programs that walk it.
 //!
-//! It does not read the directory. Invariant: one `<a href>` per entry and line, its address percent-encoded and
-//! relative, and nothing of a name can break out of its place in the page.
+//! It does not read the directory. Invariant: one `<a href>` per entry and line, its address
+//! percent-encoded and relative, and nothing of a name can break out of its place in the page.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -59,7 +59,8 @@ fn by_name(left: &Entry, right: &Entry) -> Ordering {
     left.name.cmp(&right.name)
 }
 
-/// Text for HTML, in elements and in quoted attributes. Control characters are shown as unknown ones.
+/// Text for HTML, in elements and in quoted attributes. Control characters are shown as unknown
+/// ones.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for char in text.chars() {

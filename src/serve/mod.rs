@@ -1,9 +1,10 @@
 //! A static file server over a directory: byte ranges, conditional requests, listings, TLS.
 //!
-//! It is meant for benchmarks, demos and copies in a local network, and must not be the bottleneck of a downloader
-//! on the same machine: one blocking thread a connection, bodies by sendfile(2). It is no general web server: no
-//! virtual hosts, no compression, no uploads. Invariant: nothing outside the directory is ever served, and no
-//! body is ever padded: if a file shrinks while it is sent, the connection is cut.
+//! It is meant for benchmarks, demos and copies in a local network, and must not be the bottleneck
+//! of a downloader on the same machine: one blocking thread a connection, bodies by sendfile(2). It
+//! is no general web server: no virtual hosts, no compression, no uploads. Invariant: nothing
+//! outside the directory is ever served, and no body is ever padded: if a file shrinks while it is
+//! sent, the connection is cut.
 
 mod answer;
 mod conditions;
@@ -56,7 +57,8 @@ impl Default for Options {
             dir: ".".into(),
             listen: vec![(Ipv4Addr::LOCALHOST, 8000).into()],
             tls: None,
-            // bbr, the default of some systems, paces even loopback: it caps a client at about 1.7 GB/s.
+            // bbr, the default of some systems, paces even loopback: it caps a client at about 1.7
+            // GB/s.
             congestion: Some("cubic".into()),
             keep_alive: Duration::from_secs(60),
         }
@@ -79,8 +81,9 @@ impl Server {
     ///
     /// # Errors
     /// [`Kind::Usage`] if there is no address or one cannot be used, or `dir` is no directory;
-    /// [`Kind::Permission`] if a port or file is off limits; [`Kind::Tls`] for a certificate or key that does not
-    /// fit; [`Kind::LocalIo`] for a file that cannot be read; [`Kind::Internal`] if a thread cannot start.
+    /// [`Kind::Permission`] if a port or file is off limits; [`Kind::Tls`] for a certificate or key
+    /// that does not fit; [`Kind::LocalIo`] for a file that cannot be read; [`Kind::Internal`] if a
+    /// thread cannot start.
     pub fn start(options: &Options) -> Result<Self> {
         Self::start_bounded(options, SERVE_CONNECTIONS_MAX)
     }
@@ -127,7 +130,8 @@ impl Server {
             .map_err(|error| Error::new(Kind::Internal, "cannot start a thread").because(error))
     }
 
-    /// The addresses it listens on, in the order of [`Options::listen`], with the ports that were taken.
+    /// The addresses it listens on, in the order of [`Options::listen`], with the ports that were
+    /// taken.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }

@@ -1,12 +1,13 @@
 //! Reads a `Range` field against the size of a file (RFC 9110 section 14).
 //!
-//! It knows nothing of validators or files. Invariant: a part lies inside the file and is not empty.
+//! It knows nothing of validators or files. Invariant: a part lies inside the file and is not
+//! empty.
 
 /// What a `Range` field asks of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// Everything: no range, or one this server does not honour (several, another unit, malformed), which
-    /// RFC 9110 section 14.2 lets it ignore.
+    /// Everything: no range, or one this server does not honour (several, another unit, malformed),
+    /// which RFC 9110 section 14.2 lets it ignore.
     Whole,
     /// `length` bytes from offset `first`.
     Part { first: u64, length: u64 },
@@ -48,7 +49,8 @@ enum Position {
     Malformed,
 }
 
-/// One side of the dash. Numbers beyond 64 bits mean "very far" (RFC 9110 section 14.1.2 asks to expect them).
+/// One side of the dash. Numbers beyond 64 bits mean "very far" (RFC 9110 section 14.1.2 asks to
+/// expect them).
 fn position(text: &str) -> Position {
     if text.is_empty() {
         Position::None

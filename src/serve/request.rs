@@ -1,8 +1,8 @@
 //! Reads one request head (RFC 9112 sections 2 to 6) out of the bytes that have arrived so far.
 //!
-//! It does no I/O and does not look at the file tree. Invariant: whatever the bytes are, the outcome is "more",
-//! a request, or a status to refuse with; a refusal always ends the connection, so that nothing is guessed
-//! about where the next request would begin.
+//! It does no I/O and does not look at the file tree. Invariant: whatever the bytes are, the
+//! outcome is "more", a request, or a status to refuse with; a refusal always ends the connection,
+//! so that nothing is guessed about where the next request would begin.
 
 use http::StatusCode;
 use httparse::Status;
@@ -117,8 +117,8 @@ fn reduce(head: &httparse::Request<'_, '_>) -> Result<Request, StatusCode> {
     })
 }
 
-/// All lines of a field as one value (RFC 9110 section 5.3). A field that may occur only once becomes one that
-/// does not parse, which every reader of it takes as "not there".
+/// All lines of a field as one value (RFC 9110 section 5.3). A field that may occur only once
+/// becomes one that does not parse, which every reader of it takes as "not there".
 fn combined(fields: &[httparse::Header<'_>], name: &str) -> Option<String> {
     let lines: Vec<_> = fields
         .iter()
@@ -128,7 +128,8 @@ fn combined(fields: &[httparse::Header<'_>], name: &str) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Most bytes of a request head: far above what clients send, small enough for a thousand connections.
+/// Most bytes of a request head: far above what clients send, small enough for a thousand
+/// connections.
 pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most fields of a request head.
 const HEAD_FIELDS_MAX: usize = 64;

@@ -1,6 +1,7 @@
 //! The byte stream to one client, plain or TLS: one match per verb.
 //!
-//! It knows nothing of HTTP. Invariant: a body is sent in full or the send fails; nothing is ever padded.
+//! It knows nothing of HTTP. Invariant: a body is sent in full or the send fails; nothing is ever
+//! padded.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -71,7 +72,8 @@ impl Stream {
     /// Sends a head and its body, and counts the bytes of the body in `served`.
     ///
     /// # Errors
-    /// `UnexpectedEof` if the file became shorter meanwhile. The connection is of no use after any error.
+    /// `UnexpectedEof` if the file became shorter meanwhile. The connection is of no use after any
+    /// error.
     pub(super) fn send(&mut self, head: String, body: &Body, served: &AtomicU64) -> io::Result<()> {
         match body {
             Body::Empty => self.send_text(head.as_bytes()),
@@ -82,7 +84,8 @@ impl Stream {
             }
             Body::File { file, first, length } => match &mut self.cover {
                 Cover::Plain => {
-                    // MSG_MORE: the head waits for the first bytes of the file and leaves with them.
+                    // MSG_MORE: the head waits for the first bytes of the file and leaves with
+                    // them.
                     send_all(&self.socket, head.as_bytes(), SendFlags::MORE)?;
                     send_file(&self.socket, (file, *first, *length), served)
                 }
@@ -98,8 +101,9 @@ impl Stream {
         }
     }
 
-    /// Ends a connection after an answer that was sent whole, so that the client can still read it: closing with
-    /// unread bytes would reset the connection and take the answer away (RFC 9112 section 9.6).
+    /// Ends a connection after an answer that was sent whole, so that the client can still read it:
+    /// closing with unread bytes would reset the connection and take the answer away (RFC 9112
+    /// section 9.6).
     pub(super) fn finish(mut self) {
         if let Cover::Tls(tls) = &mut self.cover {
             tls.finish();
@@ -147,7 +151,8 @@ fn send_file(
     Ok(())
 }
 
-/// Bytes given to one sendfile(2): few calls, and the counter still moves while a large file is sent.
+/// Bytes given to one sendfile(2): few calls, and the counter still moves while a large file is
+/// sent.
 const SEND_BYTES: u64 = 8 << 20;
 /// Time in which a client must take at least one byte (nginx's `send_timeout`).
 const SEND_STALL: Duration = Duration::from_secs(60);

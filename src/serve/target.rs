@@ -1,7 +1,7 @@
 //! Turns a request target into a path below the served directory (RFC 9112 section 3.2).
 //!
-//! It does not look at the file tree. Invariant: the path is relative and has no `.`, `..`, empty or NUL-holding
-//! component, so only a symbolic link could still lead out of the directory.
+//! It does not look at the file tree. Invariant: the path is relative and has no `.`, `..`, empty
+//! or NUL-holding component, so only a symbolic link could still lead out of the directory.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -43,8 +43,8 @@ impl Target {
         Ok(Self { path: below, has_slash: path.ends_with('/'), query })
     }
 
-    /// The same target with a slash at its end, for a redirect. It begins with exactly one slash, so that no
-    /// client takes its first component for a host.
+    /// The same target with a slash at its end, for a redirect. It begins with exactly one slash,
+    /// so that no client takes its first component for a host.
     pub(super) fn with_slash(&self) -> String {
         let mut target = String::from("/");
         for name in &self.path {
@@ -65,12 +65,14 @@ impl Target {
     }
 }
 
-/// Percent-encodes a file name for use as one component of a URL, `:` included, so that none looks like a scheme.
+/// Percent-encodes a file name for use as one component of a URL, `:` included, so that none looks
+/// like a scheme.
 pub(super) fn encode(name: &[u8]) -> String {
     percent_encode(name, &RESERVED).to_string()
 }
 
-/// Whether a file of this name is an unfinished download, which nobody must take for the file itself.
+/// Whether a file of this name is an unfinished download, which nobody must take for the file
+/// itself.
 pub(super) fn is_unfinished(name: &[u8]) -> bool {
     name.starts_with(b".ringpull-") && (name.ends_with(b".part") || name.ends_with(b".ledger"))
 }

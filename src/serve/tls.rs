@@ -1,7 +1,7 @@
 //! The server's side of TLS: reads certificate and key, and speaks rustls over a blocking socket.
 //!
-//! It knows nothing of HTTP. Invariant: `close_notify` is sent only where the last answer was sent whole, so that a
-//! client can tell an end from a cut.
+//! It knows nothing of HTTP. Invariant: `close_notify` is sent only where the last answer was sent
+//! whole, so that a client can tell an end from a cut.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -21,8 +21,8 @@ use crate::units;
 /// Reads a certificate chain and its key, both PEM.
 ///
 /// # Errors
-/// [`Kind::Tls`] if they hold no certificate or key, or do not belong together; what [`Error::local`] makes of files
-/// that cannot be read.
+/// [`Kind::Tls`] if they hold no certificate or key, or do not belong together; what
+/// [`Error::local`] makes of files that cannot be read.
 pub(super) fn config(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
     let failed = |what: &str, path: &Path, error: pem::Error| match error {
         pem::Error::Io(source) => Error::local("read", path, source),
@@ -60,7 +60,8 @@ impl Tls {
     /// Makes the handshake.
     ///
     /// # Errors
-    /// Whatever the socket says; `InvalidData` where the client breaks TLS, after it was told by an alert.
+    /// Whatever the socket says; `InvalidData` where the client breaks TLS, after it was told by an
+    /// alert.
     pub(super) fn accept(config: &Arc<ServerConfig>, socket: Arc<TcpStream>) -> io::Result<Self> {
         let mut session = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
         session.set_buffer_limit(Some(2 * READ_BYTES));
@@ -75,8 +76,8 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Reads what the client sent; 0 at the end, whether it was announced or not: a request head says itself
-    /// whether it is whole.
+    /// Reads what the client sent; 0 at the end, whether it was announced or not: a request head
+    /// says itself whether it is whole.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(buffer) {
@@ -166,5 +167,6 @@ impl Tls {
     }
 }
 
-/// Bytes of a file that are read and encrypted at once: 16 TLS records, one system call to send them.
+/// Bytes of a file that are read and encrypted at once: 16 TLS records, one system call to send
+/// them.
 const READ_BYTES: usize = 256 << 10;

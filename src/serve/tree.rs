@@ -1,11 +1,12 @@
 //! Opens what lies below the served directory.
 //!
-//! It knows nothing of HTTP but the status that says why something cannot be had. Invariant: what it opens lies
-//! beneath the directory, whatever symbolic links point to, and is a regular file or a directory.
+//! It knows nothing of HTTP but the status that says why something cannot be had. Invariant: what
+//! it opens lies beneath the directory, whatever symbolic links point to, and is a regular file or
+//! a directory.
 //!
-//! The kernel keeps the first half (openat2 with `RESOLVE_BENEATH`, Linux 5.6). Where that call is missing or
-//! blocked, the path is resolved first and compared with the directory, which holds as long as nobody moves
-//! directories about meanwhile.
+//! The kernel keeps the first half (openat2 with `RESOLVE_BENEATH`, Linux 5.6). Where that call is
+//! missing or blocked, the path is resolved first and compared with the directory, which holds as
+//! long as nobody moves directories about meanwhile.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -42,7 +43,8 @@ impl Tree {
     /// Opens the directory to serve.
     ///
     /// # Errors
-    /// What [`Error::local`] makes of a directory that cannot be opened; [`Kind::Usage`] if `dir` is none.
+    /// What [`Error::local`] makes of a directory that cannot be opened; [`Kind::Usage`] if `dir`
+    /// is none.
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let failed = |source| Error::local("serve", dir, source);
         let root = File::open(dir).map_err(failed)?;
@@ -64,8 +66,8 @@ impl Tree {
     /// Opens the file or directory at a relative path; the empty path is the directory itself.
     ///
     /// # Errors
-    /// 404 for what is not there, 403 for what may not be read, lies outside or is no file (a FIFO, a device),
-    /// 503 while the process has no descriptor to spare, 500 for the rest.
+    /// 404 for what is not there, 403 for what may not be read, lies outside or is no file (a FIFO,
+    /// a device), 503 while the process has no descriptor to spare, 500 for the rest.
     pub(super) fn find(&self, path: &Path) -> Result<Found, StatusCode> {
         if target::names_unfinished(path) {
             return Err(StatusCode::NOT_FOUND);
@@ -83,12 +85,12 @@ impl Tree {
         }
     }
 
-    /// Lists what can be asked for in an open directory at `path`: files and directories, and the links to them
-    /// that do not lead out.
+    /// Lists what can be asked for in an open directory at `path`: files and directories, and the
+    /// links to them that do not lead out.
     ///
     /// # Errors
-    /// 500 if the directory cannot be read or has more than a million entries: a listing that is cut would
-    /// look to a program that walks it as if files had been deleted.
+    /// 500 if the directory cannot be read or has more than a million entries: a listing that is
+    /// cut would look to a program that walks it as if files had been deleted.
     pub(super) fn list(&self, path: &Path, directory: &File) -> Result<Vec<Entry>, StatusCode> {
         let failed = |_| StatusCode::INTERNAL_SERVER_ERROR;
         let mut entries = Vec::new();
