@@ -127,11 +127,17 @@ pub(crate) enum Deal {
 pub(crate) struct AtWork<'a>(&'a Board);
 
 impl Job {
-    pub(crate) fn new(sink: Sink, part: Option<Part>, version: Version, manner: Manner) -> Self {
+    pub(crate) fn new(
+        sink: Sink,
+        part: Option<Part>,
+        follower: Option<Follower>,
+        version: Version,
+        manner: Manner,
+    ) -> Self {
         Self {
             sink,
             part: Mutex::new(part),
-            follower: None,
+            follower,
             version,
             manner,
             responses: AtomicU32::new(0),

@@ -26,3 +26,7 @@ pub mod engine;
 pub(crate) mod fetch;
 pub(crate) mod lane;
 pub mod options;
+
+pub mod cli;
+pub mod report;
+pub mod serve;

@@ -121,7 +121,7 @@ impl Fetch {
             }
             None => None,
         };
-        Ok(Job { follower, ..Job::new(sink, Some(part), version, manner) })
+        Ok(Job::new(sink, Some(part), follower, version, manner))
     }
 
     async fn open_other(&self, version: Version, manner: Manner) -> Result<Job> {
@@ -138,7 +138,7 @@ impl Fetch {
                 None => Sink::Discard,
             },
         };
-        Ok(Job::new(sink, None, version, manner))
+        Ok(Job::new(sink, None, None, version, manner))
     }
 }
 
