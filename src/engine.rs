@@ -2,8 +2,10 @@
 //!
 //! Each lane thread has its own runtime, ring, block pool and lanes. Nothing here moves a byte.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot};
@@ -91,6 +93,17 @@ impl Download {
     pub fn wait_blocking(mut self) -> Result<Outcome> {
         self.join();
         self.result.try_recv().unwrap_or_else(|_| Err(died()))
+    }
+
+    pub(crate) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome>> {
+        let result = std::task::ready!(Pin::new(&mut self.result).poll(cx));
+        Poll::Ready(result.unwrap_or_else(|_| Err(died())))
+    }
+
+    /// Stops the download without waiting for its threads, which end by themselves.
+    pub(crate) fn abandon(mut self) {
+        self.stopper.stop();
+        drop(self.thread.take());
     }
 
     fn join(&mut self) {

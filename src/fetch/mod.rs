@@ -12,6 +12,7 @@ pub(crate) use open::{Existing, Opened};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc;
 use url::Url;
 
 use crate::alternates::Alternates;
@@ -21,6 +22,7 @@ use crate::gate::{Answer, Version};
 use crate::limits::PROBE_BLOCKS;
 use crate::meter::{Event, Meter};
 use crate::options::{Connections, Options};
+use crate::sink::Chunk;
 use crate::wire::{Response, Route};
 
 /// One item: where it is, where it goes, and how.
@@ -45,7 +47,9 @@ pub(crate) enum Goal {
     /// Nowhere.
     Nowhere,
     /// The caller of the library.
-    Caller(tokio::sync::mpsc::Sender<Result<crate::sink::Chunk>>),
+    Caller(mpsc::Sender<Result<Chunk>>),
+    /// Nothing is fetched: the size is all that is of interest.
+    Size,
 }
 
 /// A descriptor that takes bytes in order.
@@ -86,9 +90,9 @@ impl Fetch {
         self.options.connections == Connections::exactly(1)
     }
 
-    /// Whether the target is there, so that size and date are all that is of interest.
+    /// Whether size and date are all that is of interest: the target is there, or nothing is fetched.
     pub(crate) fn only_compares(&self) -> bool {
-        self.existing.is_some()
+        self.existing.is_some() || matches!(self.goal, Goal::Size)
     }
 
     /// Whether answers of this version may be put together.

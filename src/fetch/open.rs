@@ -54,6 +54,9 @@ impl Fetch {
         manner: Manner,
         disposition: Option<&str>,
     ) -> Result<Opened> {
+        if matches!(self.goal, Goal::Size) {
+            return Ok(Opened::UpToDate(version.size.unwrap_or(0)));
+        }
         self.check_size(version.size)?;
         if let (Some(existing), Goal::File(path)) = (&self.existing, &self.goal) {
             return existing.compare(&version, path);
@@ -61,7 +64,7 @@ impl Fetch {
         let target = match &self.goal {
             Goal::File(path) => Some(path.clone()),
             Goal::Dir(directory) => Some(self.named_by_server(directory, disposition)?),
-            Goal::Stream(_) | Goal::Nowhere | Goal::Caller(_) => None,
+            Goal::Stream(_) | Goal::Nowhere | Goal::Caller(_) | Goal::Size => None,
         };
         if let (Goal::Dir(_), Some(path)) = (&self.goal, &target)
             && !self.options.overwrite
@@ -133,7 +136,7 @@ impl Fetch {
                 let out = blocking(move || to.open()).await?;
                 Sink::Stream(Stream::start(Some(out), algo)?)
             }
-            Goal::File(_) | Goal::Dir(_) | Goal::Nowhere => match algo {
+            Goal::File(_) | Goal::Dir(_) | Goal::Nowhere | Goal::Size => match algo {
                 Some(_) => Sink::Stream(Stream::start(None, algo)?),
                 None => Sink::Discard,
             },

@@ -10,7 +10,8 @@ mod mmap;
 mod part;
 mod stream;
 
-pub(crate) use chunks::{Chunk, Chunks};
+pub use chunks::Chunk;
+pub(crate) use chunks::Chunks;
 pub(crate) use part::{Part, Publish};
 pub(crate) use stream::Stream;
 
