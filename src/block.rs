@@ -10,7 +10,10 @@
 //! out per file block, which the plan leases to one lane at a time. The memory is always initialised (anonymous
 //! and file pages read as zeros), so slices over it are valid. A block is `Send` because nothing in it is tied to a thread.
 
-#![expect(unsafe_code, reason = "raw memory is lent to the kernel; the module doc has the argument")]
+#![expect(
+    unsafe_code,
+    reason = "raw memory is lent to the kernel; the module doc has the argument"
+)]
 
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,10 +40,15 @@ unsafe impl Send for Block {}
 
 /// Whose memory it is.
 enum Memory {
-    Pooled { pool: Arc<Shared>, slot: u32 },
+    Pooled {
+        pool: Arc<Shared>,
+        slot: u32,
+    },
     Own(Vec<u8>),
     /// Kept alive by whatever the sink mapped.
-    Window { _mapping: Arc<dyn std::any::Any + Send + Sync> },
+    Window {
+        _mapping: Arc<dyn std::any::Any + Send + Sync>,
+    },
 }
 
 /// Where a block belongs: its index and its byte range in the file.
@@ -55,7 +63,8 @@ impl Block {
     /// A block of memory of its own, for callers who keep it.
     pub(crate) fn own(place: Place) -> Self {
         let mut memory = vec![0; place.length];
-        let start = NonNull::new(memory.as_mut_ptr()).expect("proof: a Vec's pointer is never null");
+        let start =
+            NonNull::new(memory.as_mut_ptr()).expect("proof: a Vec's pointer is never null");
         Self::at(start, place, Memory::Own(memory))
     }
 
@@ -319,7 +328,8 @@ mod tests {
     #[test]
     fn two_blocks_never_overlap() {
         let pool = Pool::new(2, 4096).unwrap();
-        let mut blocks = [pool.try_lend(place(0, 4096)).unwrap(), pool.try_lend(place(1, 4096)).unwrap()];
+        let mut blocks =
+            [pool.try_lend(place(0, 4096)).unwrap(), pool.try_lend(place(1, 4096)).unwrap()];
         for (block, value) in blocks.iter_mut().zip([1, 2]) {
             block.fill_from(&[value; 4096]);
         }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::digest::Follower;
 use crate::error::{Error, Kind, Result};
 use crate::gate::Version;
-use crate::limits::RESTARTS_MAX;
+use crate::limits::{RECALL_BLOCKS_MIN, RESTARTS_MAX};
 use crate::pace::Pace;
 use crate::plan::{Lease, LeaseId, Plan, Want};
 use crate::sink::{Part, Sink};
@@ -181,7 +181,12 @@ impl Job {
 }
 
 impl Board {
-    pub(crate) fn new(rules: Rules, manner: Manner, pace: Pace, throttle: Option<Throttle>) -> Self {
+    pub(crate) fn new(
+        rules: Rules,
+        manner: Manner,
+        pace: Pace,
+        throttle: Option<Throttle>,
+    ) -> Self {
         let stage = Stage::Unprobed;
         let lanes_max = u32::MAX;
         let state = State {
@@ -226,7 +231,8 @@ impl Board {
             return None;
         }
         let mut plan = plan;
-        let lease = plan.lease(&Want { lanes: 1, at_least: blocks, at_most: blocks, below: u32::MAX });
+        let lease =
+            plan.lease(&Want { lanes: 1, at_least: blocks, at_most: blocks, below: u32::MAX });
         state.stage = Stage::Running(Arc::clone(&job), plan);
         state.check_complete();
         self.wake(state);
@@ -270,6 +276,11 @@ impl Board {
         self.wake(state);
     }
 
+    /// Asks whether a lane may begin a block of its lease; false if it was recalled or the stage is over.
+    pub(crate) fn claim(&self, job: &Job, lease: LeaseId, index: u32) -> bool {
+        self.lock().plan_of(job).is_some_and(|plan| plan.claim(lease, index))
+    }
+
     /// The bytes of a block.
     pub(crate) fn extent(&self, job: &Job, index: u32) -> Option<std::ops::Range<u64>> {
         self.lock().plan_of(job).map(|plan| plan.extent(index))
@@ -295,7 +306,9 @@ impl Board {
         let allowed = match why {
             Anew::Changed(_) => count(&mut state.changes) <= RESTARTS_MAX,
             Anew::Broken => count(&mut state.breaks) <= self.rules.retries,
-            Anew::OneStream => state.manner != Manner::OneStream || count(&mut state.breaks) <= self.rules.retries,
+            Anew::OneStream => {
+                state.manner != Manner::OneStream || count(&mut state.breaks) <= self.rules.retries
+            }
         };
         if !matches!(why, Anew::Changed(_)) {
             state.manner = Manner::OneStream;
@@ -442,7 +455,13 @@ impl State {
                     false => (u32::MAX, u32::MAX),
                 };
                 let at_least = if lanes == 1 { u32::MAX } else { at_least.min(fair).max(1) };
-                let lease = plan.lease(&Want { lanes, at_least, at_most, below })?;
+                let want = Want { lanes, at_least, at_most, below };
+                let lease = match plan.lease(&want) {
+                    None if lanes > 1 && at_most == u32::MAX => {
+                        plan.recall(at_least.max(RECALL_BLOCKS_MIN))
+                    }
+                    lease => lease,
+                }?;
                 Some(Deal::Fetch(Arc::clone(job), lease))
             }
             Stage::Probing | Stage::Ending(_) | Stage::Over(_) => None,

@@ -81,8 +81,8 @@ pub struct DownloaderBuilder {
 impl Downloader {
     /// Begins with an http or https URL; what is wrong with it shows in [`DownloaderBuilder::build`].
     pub fn builder(url: impl AsRef<str>) -> DownloaderBuilder {
-        let mut options = Options::default();
-        options.connections = Connections::exactly(CONNECTIONS_DEFAULT);
+        let connections = Connections::exactly(CONNECTIONS_DEFAULT);
+        let options = Options { connections, ..Options::default() };
         DownloaderBuilder { url: url.as_ref().to_owned(), options }
     }
 
@@ -91,7 +91,8 @@ impl Downloader {
     /// # Errors
     /// The failure of the request, after all retries.
     pub async fn size(&self) -> Result<Option<u64>> {
-        let item = Item { url: self.url.clone(), target: Want::Size, options: self.options.clone() };
+        let item =
+            Item { url: self.url.clone(), target: Want::Size, options: self.options.clone() };
         let download = engine::begin(item);
         let meter = std::sync::Arc::clone(download.meter());
         download.wait().await?;

@@ -274,10 +274,12 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_missing_directory_have_their_own_words() {
-        let full = Error::local("write", "f".as_ref(), std::io::Error::from_raw_os_error(libc::ENOSPC));
+        let full =
+            Error::local("write", "f".as_ref(), std::io::Error::from_raw_os_error(libc::ENOSPC));
         assert_eq!((full.kind(), full.exit_code()), (Kind::NoSpace, 7));
         assert_eq!(full.to_string().lines().count(), 1);
-        let missing = Error::local("create", "d/f".as_ref(), std::io::Error::from_raw_os_error(libc::ENOENT));
+        let missing =
+            Error::local("create", "d/f".as_ref(), std::io::Error::from_raw_os_error(libc::ENOENT));
         assert!(missing.to_string().contains("no such file or directory"), "{missing}");
     }
 }

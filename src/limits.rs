@@ -25,6 +25,8 @@ pub const THREADS_MAX: u16 = 64;
 pub const PROBE_BLOCKS: u32 = 8;
 /// Round trips that the transfer of a lease should take at least, so that the gap between requests does not show.
 pub const LEASE_ROUND_TRIPS: f64 = 50.0;
+/// Blocks that are worth taking over from a lane that falls behind: it loses its connection by it.
+pub const RECALL_BLOCKS_MIN: u32 = 4;
 /// Bytes below which an attempt counts as one without progress.
 pub const PROGRESS_BYTES_MIN: u64 = 64 << 10;
 /// Most blocks of one file (file size / block size): the plan keeps a bit and a lease for each.
@@ -107,6 +109,8 @@ pub const SERVE_CONNECTIONS_MAX: usize = 1024;
 
 const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MIN <= BLOCK_SIZE_DEFAULT);
 const _: () = assert!(BLOCK_SIZE_DEFAULT <= BLOCK_SIZE_MAX);
-const _: () = assert!(CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX);
+const _: () = assert!(
+    CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX
+);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);

@@ -94,8 +94,9 @@ impl Options {
         let possible = limits::BLOCK_SIZE_MIN..=limits::BLOCK_SIZE_MAX;
         if !self.block_size.is_power_of_two() || !possible.contains(&self.block_size) {
             let message = format!("a block of {} bytes is not possible", self.block_size);
-            return Err(Error::new(Kind::Usage, message)
-                .hint("use a power of two from 4 KiB to 64 MiB"));
+            return Err(
+                Error::new(Kind::Usage, message).hint("use a power of two from 4 KiB to 64 MiB")
+            );
         }
         Ok(())
     }

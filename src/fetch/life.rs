@@ -139,7 +139,8 @@ fn existing(goal: &Goal, options: &Options) -> Result<Option<Existing>> {
 }
 
 fn in_the_way(path: &Path) -> Error {
-    Error::new(Kind::Exists, format!("{} exists", shown(path))).hint("use --overwrite to replace it")
+    Error::new(Kind::Exists, format!("{} exists", shown(path)))
+        .hint("use --overwrite to replace it")
 }
 
 /// Under a digest the file on disk itself tells whether it is right, and no request is needed.
@@ -167,7 +168,12 @@ async fn already_right(
 }
 
 /// Waits for the end of the download, and does what must be done now and then.
-async fn watch(board: &Board, fetch: &Fetch, stopper: &Stopper, started: Instant) -> Result<Ending> {
+async fn watch(
+    board: &Board,
+    fetch: &Fetch,
+    stopper: &Stopper,
+    started: Instant,
+) -> Result<Ending> {
     fetch.meter.set_phase(Phase::Fetching);
     let mut over = std::pin::pin!(board.wait());
     let mut tick = tokio::time::interval(SAMPLE_EVERY);
@@ -241,7 +247,9 @@ async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     match found {
         Some(found) if found == *wanted => Ok(Verified::Digest(found)),
         Some(found) => Err(mismatch(wanted, &found)),
-        None => Err(Error::new(Kind::Usage, "a checksum needs a file or a stream to be computed over")),
+        None => {
+            Err(Error::new(Kind::Usage, "a checksum needs a file or a stream to be computed over"))
+        }
     }
 }
 
@@ -262,7 +270,7 @@ fn outcome(meter: &Meter, size: u64, started: Instant) -> Outcome {
     Outcome {
         path: None::<PathBuf>,
         bytes: size,
-        fetched_bytes: meter.received(),
+        fetched_bytes: meter.fetched(),
         resumed_bytes: 0,
         time: started.elapsed(),
         connections: 0,

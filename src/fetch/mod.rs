@@ -108,9 +108,10 @@ impl Fetch {
 
     /// The address that is a lane's turn.
     pub(crate) fn address(&self, lane: usize) -> Result<usize> {
-        self.places().alternates.choose(lane).ok_or_else(|| {
-            Error::new(Kind::Internal, "there is no address left to ask")
-        })
+        self.places()
+            .alternates
+            .choose(lane)
+            .ok_or_else(|| Error::new(Kind::Internal, "there is no address left to ask"))
     }
 
     /// The way to an address as far as it is known.
@@ -133,9 +134,10 @@ impl Fetch {
         places.alternates.answered(address);
     }
 
-    /// Forgets what the addresses said of the file: it starts anew.
-    pub(crate) fn forget_versions(&self) {
+    /// Forgets what the addresses said of the file, and what was counted: it starts (anew).
+    pub(crate) fn start_anew(&self) {
         self.places().versions.fill(None);
+        self.meter.start_anew();
     }
 
     /// Gives up the address that is a lane's turn. Returns whether another takes its place.
@@ -162,7 +164,11 @@ impl Fetch {
             },
             remote_addr: response.remote.to_string(),
         });
-        if answer.ranged && answer.version.size > Some(self.probe_bytes()) && !self.is_single() && self.needs_one_stream(answer) {
+        if answer.ranged
+            && answer.version.size > Some(self.probe_bytes())
+            && !self.is_single()
+            && self.needs_one_stream(answer)
+        {
             let notice = "the server gives no strong validator, so the file comes over one connection \
                           (--checksum or --assume-immutable allows several)";
             self.meter.tell(Event::Notice(notice.into()));

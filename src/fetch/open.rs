@@ -93,7 +93,8 @@ impl Fetch {
 
     /// The target in a directory, named by the server or, failing that, by the URL.
     fn named_by_server(&self, directory: &Path, disposition: Option<&str>) -> Result<PathBuf> {
-        let name = disposition.and_then(name::from_disposition).or_else(|| name::from_url(&self.url));
+        let name =
+            disposition.and_then(name::from_disposition).or_else(|| name::from_url(&self.url));
         let name = name.ok_or_else(|| {
             Error::new(Kind::Usage, "neither the server nor the URL gives a file name")
                 .hint("name one with --output")
@@ -185,7 +186,9 @@ fn seconds(time: SystemTime) -> Option<u64> {
     time.duration_since(SystemTime::UNIX_EPOCH).ok().as_ref().map(Duration::as_secs)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -20,8 +20,6 @@ use http::{HeaderMap, StatusCode};
 
 use crate::error::{Error, Kind};
 
-pub(crate) use self::body::is_keep_alive;
-pub(crate) use self::range::{ContentRange, parse_content_range};
 pub(crate) use self::version::Version;
 
 /// The head of a final response.

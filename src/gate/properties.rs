@@ -4,6 +4,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, TRANSFER_
 use http::{HeaderName, HeaderValue, Version as Http};
 use proptest::prelude::*;
 
+use super::range::{ContentRange, parse_content_range};
 use super::*;
 
 /// Numbers that meet often, and the borders of their types.

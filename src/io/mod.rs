@@ -55,14 +55,6 @@ pub(crate) enum Until {
 pub(crate) type Work = Box<dyn FnOnce(Io) -> std::pin::Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 impl Io {
-    /// The name in flags and reports.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Uring => "uring",
-            Self::Epoll => "epoll",
-        }
-    }
-
     /// Takes a socket over from tokio.
     pub(crate) fn adopt(&self, stream: TcpStream) -> io::Result<Socket> {
         match self {

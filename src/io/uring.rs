@@ -96,7 +96,9 @@ fn make_runtime() -> io::Result<tokio_uring::Runtime> {
     ];
     let mut last = None;
     for (entries, flags) in attempts {
-        match tokio_uring::Runtime::new(tokio_uring::builder().entries(entries).uring_builder(flags)) {
+        match tokio_uring::Runtime::new(
+            tokio_uring::builder().entries(entries).uring_builder(flags),
+        ) {
             Ok(runtime) => return Ok(runtime),
             Err(error) => last = Some(error),
         }
@@ -244,7 +246,11 @@ impl<O: 'static> OneshotOutputTransform for Transfer<O> {
     type Output = (io::Result<usize>, Block);
     type StoredData = (O, Block);
 
-    fn transform_oneshot_output(self, (_, block): (O, Block), entry: cqueue::Entry) -> Self::Output {
+    fn transform_oneshot_output(
+        self,
+        (_, block): (O, Block),
+        entry: cqueue::Entry,
+    ) -> Self::Output {
         (count(&entry), block)
     }
 }

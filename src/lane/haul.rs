@@ -36,7 +36,7 @@ pub(super) struct Haul<'a> {
 enum Stop {
     /// This connection failed; the lease may be tried again.
     Failed(Error),
-    /// The stage is over, or a sink failed: the board knows already.
+    /// The stage is over, a sink failed or the rest was recalled: the board knows already.
     LetGo,
 }
 
@@ -50,14 +50,16 @@ impl<'a> Haul<'a> {
     pub(super) fn new(lane: &'a mut Lane, job: Arc<Job>, lease: Lease) -> Self {
         let first = lane.board.extent(&job, lease.blocks.start).map_or(0, |extent| extent.start);
         let end = match job.version.size {
-            Some(_) => lane.board.extent(&job, lease.blocks.end - 1).map_or(first, |extent| extent.end),
+            Some(_) => {
+                lane.board.extent(&job, lease.blocks.end - 1).map_or(first, |extent| extent.end)
+            }
             None => u64::MAX,
         };
         Self { lane, job, lease, cursor: first, end, block: None, writes: VecDeque::new() }
     }
 
     /// Works until the lease has landed or must be given back. `first` is an answer that is there already.
-    pub(super) async fn run(mut self, first: Option<(Answer, Response)>, _: &AtWork<'_>) {
+    pub(super) async fn run(mut self, first: Option<(Answer, Box<Response>)>, _: &AtWork<'_>) {
         let started = (Instant::now(), self.cursor);
         let fetch = Arc::clone(&self.lane.fetch);
         let mut tries = Tries::new(&fetch);
@@ -82,7 +84,7 @@ impl<'a> Haul<'a> {
     }
 
     /// One answer: asked for if it is not there, and received to its end.
-    async fn attempt(&mut self, answer: Option<(Answer, Response)>) -> Result<(), Stop> {
+    async fn attempt(&mut self, answer: Option<(Answer, Box<Response>)>) -> Result<(), Stop> {
         let (answer, response) = match answer {
             Some(there) => there,
             None => self.request().await?,
@@ -94,7 +96,7 @@ impl<'a> Haul<'a> {
     }
 
     /// Asks for what is missing of the lease.
-    async fn request(&mut self) -> Result<(Answer, Response), Stop> {
+    async fn request(&mut self) -> Result<(Answer, Box<Response>), Stop> {
         let range = match self.job.manner {
             Manner::OneStream if self.cursor == 0 => None,
             _ => Some(self.cursor..self.end),
@@ -113,7 +115,8 @@ impl<'a> Haul<'a> {
             Judged::Unranged(_) if !job.is_unconditional() && job.version.condition().is_some() => {
                 // Some servers forget the range when asked conditionally; the gate compares versions all the same.
                 job.set_unconditional();
-                Err(Error::new(Kind::Protocol, "the server ignores ranges under a condition").into())
+                Err(Error::new(Kind::Protocol, "the server ignores ranges under a condition")
+                    .into())
             }
             Judged::Unranged(why) => {
                 self.lane.fetch.meter.tell(Event::Detail(why));
@@ -123,7 +126,7 @@ impl<'a> Haul<'a> {
     }
 
     /// Receives one body into blocks, from the cursor to the end of the answer or of the lease.
-    async fn receive(&mut self, answer: &Answer, mut response: Response) -> Result<(), Stop> {
+    async fn receive(&mut self, answer: &Answer, mut response: Box<Response>) -> Result<(), Stop> {
         assert_eq!(answer.offset, self.cursor, "the gate lets only the byte asked for pass");
         skip(answer.skip, &mut response).await?;
         let end = answer.length.map_or(u64::MAX, |length| answer.offset + length).min(self.end);
@@ -182,7 +185,9 @@ impl<'a> Haul<'a> {
             return Ok(());
         }
         let message = format!("no byte came for {}", crate::units::show_time(timeout));
-        Err(Error::new(Kind::Stall, message).hint("raise --stall-timeout if the server is just slow").into())
+        Err(Error::new(Kind::Stall, message)
+            .hint("raise --stall-timeout if the server is just slow")
+            .into())
     }
 
     /// The body is over: rightly where only its end tells its length, too early otherwise.
@@ -206,6 +211,9 @@ impl<'a> Haul<'a> {
             return Ok(block);
         }
         let place = self.place();
+        if !self.lane.board.claim(&self.job, self.lease.id, place.index) {
+            return Err(Stop::LetGo);
+        }
         let job = Arc::clone(&self.job);
         loop {
             tokio::select! {
@@ -250,7 +258,8 @@ impl<'a> Haul<'a> {
 
     /// Takes note of the oldest write, which has finished.
     fn settle(&mut self, done: Written) -> Result<(), Stop> {
-        let (index, _) = self.writes.pop_front().expect("proof: the oldest write has just finished");
+        let (index, _) =
+            self.writes.pop_front().expect("proof: the oldest write has just finished");
         let block = match done {
             Ok(Ok(block)) => block,
             Ok(Err(error)) => {
@@ -283,10 +292,13 @@ impl<'a> Haul<'a> {
     }
 
     /// Whether the lease is tried again after a failure; waits as long as the rules say.
-    async fn goes_on(&mut self, tries: &mut Tries<'_>, error: Error, progress: u64) -> bool {
+    async fn goes_on(&self, tries: &mut Tries<'_>, error: Error, progress: u64) -> bool {
         let board = Arc::clone(&self.lane.board);
         let fetch = Arc::clone(&self.lane.fetch);
-        if self.job.manner == Manner::OneStream && self.cursor > 0 && !fetch.may_combine(&self.job.version) {
+        if self.job.manner == Manner::OneStream
+            && self.cursor > 0
+            && !fetch.may_combine(&self.job.version)
+        {
             board.start_anew(&Anew::Broken, error);
             return false;
         }
@@ -317,7 +329,9 @@ impl<'a> Haul<'a> {
     fn anew(&self, why: &Anew) -> Stop {
         let message = match why {
             Anew::Changed(why) => format!("the file keeps changing on the server: {why}"),
-            Anew::OneStream | Anew::Broken => "the server does not answer ranges reliably".to_owned(),
+            Anew::OneStream | Anew::Broken => {
+                "the server does not answer ranges reliably".to_owned()
+            }
         };
         let kind = if matches!(why, Anew::Changed(_)) { Kind::Changed } else { Kind::Protocol };
         if let Anew::Changed(why) = why {
@@ -356,7 +370,8 @@ async fn skip(mut count: u64, response: &mut Response) -> Result<(), Stop> {
         match received? {
             Received::Bytes(_) => count -= wide(block.filled()),
             Received::Nothing | Received::End => {
-                let message = "the server began too early in the file and did not get to the byte asked for";
+                let message =
+                    "the server began too early in the file and did not get to the byte asked for";
                 return Err(Error::new(Kind::Protocol, message).into());
             }
         }

@@ -56,10 +56,14 @@ impl Lane {
     /// Works until the download is over.
     pub(crate) async fn run(mut self) {
         let board = Arc::clone(&self.board);
-        while let Some((deal, at_work)) = board.next(self.pulse.blocks(self.fetch.block_size())).await {
+        while let Some((deal, at_work)) =
+            board.next(self.pulse.blocks(self.fetch.block_size())).await
+        {
             match deal {
                 Deal::Probe(manner) => self.probe(manner, &at_work).await,
-                Deal::Fetch(job, lease) => Haul::new(&mut self, job, lease).run(None, &at_work).await,
+                Deal::Fetch(job, lease) => {
+                    Haul::new(&mut self, job, lease).run(None, &at_work).await
+                }
             }
         }
     }
@@ -68,6 +72,7 @@ impl Lane {
     async fn probe(&mut self, manner: Manner, at_work: &AtWork<'_>) {
         let ask = Ask { range: self.first_range(manner) };
         let fetch = Arc::clone(&self.fetch);
+        fetch.start_anew();
         let mut tries = Tries::new(&fetch);
         loop {
             let error = match self.ask(&ask, None).await {
@@ -82,7 +87,9 @@ impl Lane {
                     };
                 }
                 Ok(Judged::Unranged(why)) if ask.range.is_some() => {
-                    return self.board.start_anew(&Anew::OneStream, Error::new(Kind::Protocol, why));
+                    return self
+                        .board
+                        .start_anew(&Anew::OneStream, Error::new(Kind::Protocol, why));
                 }
                 Ok(Judged::Unranged(why) | Judged::Changed(why)) => Error::new(Kind::Protocol, why),
                 Err(error) => error,
@@ -109,7 +116,13 @@ impl Lane {
         }
     }
 
-    async fn open(&mut self, manner: Manner, answer: Answer, response: Response, at_work: &AtWork<'_>) {
+    async fn open(
+        &mut self,
+        manner: Manner,
+        answer: Answer,
+        response: Box<Response>,
+        at_work: &AtWork<'_>,
+    ) {
         self.fetch.note_probe(&answer, &response);
         if manner == Manner::Ranges && self.fetch.needs_one_stream(&answer) {
             let why = "ranges of this file cannot be combined safely";

@@ -63,6 +63,8 @@ struct Out {
     blocks: Range<u32>,
     /// Blocks of it that have not landed.
     missing: u32,
+    /// The first block that its lane has not begun.
+    claimed: u32,
 }
 
 impl Plan {
@@ -133,12 +135,50 @@ impl Plan {
             }
         };
         self.free.remove_head(&blocks);
+        Some(self.deal(blocks))
+    }
+
+    /// Asks whether a lane may begin a block of its lease; false if that part of the lease was recalled.
+    ///
+    /// Blocks are begun in order, each again after a failed attempt as often as need be.
+    pub(crate) fn claim(&mut self, lease: LeaseId, index: u32) -> bool {
+        let Some(out) = self.leases.get_mut(&lease) else { return false };
+        let granted = out.blocks.contains(&index);
+        if granted {
+            out.claimed = out.claimed.max(index + 1);
+        }
+        granted
+    }
+
+    /// Recalls the rear half of what the slowest lane has not begun, and leases it to the asker.
+    ///
+    /// `None` if no lease has `2 * at_least` blocks left to begin, or something is free. A stream is never recalled.
+    pub(crate) fn recall(&mut self, at_least: u32) -> Option<Lease> {
+        if self.blocks.is_none() || self.free.blocks() > 0 {
+            return None;
+        }
+        let left = |out: &Out| out.blocks.end.saturating_sub(out.claimed);
+        let (id, out) = self.leases.iter().max_by_key(|(id, out)| (left(out), id.0))?;
+        let (id, middle, end) = (*id, out.claimed + left(out) / 2, out.blocks.end);
+        if left(out) < at_least.max(1).saturating_mul(2) {
+            return None;
+        }
+        self.shrink(id, middle);
+        self.free.remove_head(&(middle..end));
+        Some(self.deal(middle..end))
+    }
+
+    fn deal(&mut self, blocks: Range<u32>) -> Lease {
         let id = self.next;
         self.next = LeaseId(id.0.wrapping_add(1));
-        let missing = blocks.end - blocks.start;
-        let before = self.leases.insert(id, Out { blocks: blocks.clone(), missing });
+        let out = Out {
+            missing: blocks.end - blocks.start,
+            claimed: blocks.start,
+            blocks: blocks.clone(),
+        };
+        let before = self.leases.insert(id, out);
         assert!(before.is_none(), "lease {id:?} is dealt twice");
-        Some(Lease { id, blocks })
+        Lease { id, blocks }
     }
 
     /// Notes that a block of a lease is in the file. The lease ends with its last block.
@@ -181,7 +221,7 @@ impl Plan {
     ///
     /// # Panics
     /// If `end` is outside the lease.
-    pub(crate) fn shrink(&mut self, lease: LeaseId, end: u32) {
+    fn shrink(&mut self, lease: LeaseId, end: u32) {
         let Some(out) = self.leases.get_mut(&lease) else { return };
         let Range { start, end: old } = out.blocks;
         assert!((start..=old).contains(&end), "{lease:?} {start}..{old} cannot shrink to {end}");
@@ -226,7 +266,8 @@ impl Plan {
     }
 
     /// Whether no lease is out.
-    pub(crate) fn is_idle(&self) -> bool {
+    #[cfg(test)]
+    fn is_idle(&self) -> bool {
         self.leases.is_empty()
     }
 

@@ -8,7 +8,10 @@
 //! reason to touch it. Another process that truncates it all the same ends this one with SIGBUS: a crash, never a wrong
 //! byte under the target name. Windows into the mapping do not overlap: the plan leases each block to one lane at a time.
 
-#![expect(unsafe_code, reason = "the file's pages are lent as blocks; the module doc has the argument")]
+#![expect(
+    unsafe_code,
+    reason = "the file's pages are lent as blocks; the module doc has the argument"
+)]
 
 use std::any::Any;
 use std::ptr::NonNull;
@@ -40,8 +43,12 @@ impl Mmap {
         }
         match crate::sys::allocate(part.file(), size) {
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
-                let message = format!("the file system of {path} cannot allocate files (fallocate), so {path} cannot be mapped safely");
-                return Err(Error::new(Kind::LocalIo, message).hint("use --write auto or --write buffered"));
+                let message = format!(
+                    "the file system of {path} cannot allocate files (fallocate), so {path} cannot be mapped safely"
+                );
+                return Err(
+                    Error::new(Kind::LocalIo, message).hint("use --write auto or --write buffered")
+                );
             }
             done => done.map_err(|error| part.failed("allocate", error))?,
         }

@@ -170,6 +170,9 @@ fn allocate(part: &Part, size: Option<u64>) -> Result<()> {
 fn no_direct(part: &Part) -> Error {
     let path = part.target().to_string_lossy();
     let path = crate::error::Escaped(&path);
-    Error::new(Kind::LocalIo, format!("the file system of {path} has no O_DIRECT for this block size"))
-        .hint("use --write auto or --write buffered")
+    Error::new(
+        Kind::LocalIo,
+        format!("the file system of {path} has no O_DIRECT for this block size"),
+    )
+    .hint("use --write auto or --write buffered")
 }

@@ -44,7 +44,9 @@ impl Part {
                     let target = target.to_owned();
                     return Ok(Self { file: Arc::new(file), path, target, published: false });
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => remove_stale(&path, target)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    remove_stale(&path, target)?
+                }
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -107,7 +109,8 @@ impl Part {
             Ok(there) if same_file(&ours, &there) => Ok(()),
             _ => {
                 let path = self.path.to_string_lossy();
-                let message = format!("{} was removed or replaced during the download", Escaped(&path));
+                let message =
+                    format!("{} was removed or replaced during the download", Escaped(&path));
                 Err(Error::new(Kind::LocalIo, message).hint("run the same command again"))
             }
         }
@@ -137,7 +140,13 @@ fn canonical(directory: &Path) -> PathBuf {
 
 fn open_new(path: &Path) -> io::Result<File> {
     let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    File::options().read(true).write(true).create_new(true).mode(0o600).custom_flags(nofollow).open(path)
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(nofollow)
+        .open(path)
 }
 
 /// Removes the part file of a run that is over; one that is alive holds the lock.

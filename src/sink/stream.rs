@@ -60,7 +60,9 @@ impl Stream {
         let (done, written) = oneshot::channel();
         self.shared.lock().waiting.insert(block.offset(), (block, done));
         self.shared.changed.notify_one();
-        written.await.unwrap_or_else(|_| Err(Error::new(Kind::Interrupted, "the stream was stopped")))
+        written
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Kind::Interrupted, "the stream was stopped")))
     }
 
     /// Ends the stream after all commits are done; the digest, if one was asked for.

@@ -68,7 +68,9 @@ impl std::fmt::Debug for ClientBuilder {
 
 impl Default for Client {
     fn default() -> Self {
-        ClientBuilder::default().build().expect("proof: the defaults name no file that could be missing")
+        ClientBuilder::default()
+            .build()
+            .expect("proof: the defaults name no file that could be missing")
     }
 }
 
@@ -206,7 +208,10 @@ impl Client {
     /// Refuses a typed URL that this client must not ask.
     pub(crate) fn check(&self, url: &url::Url) -> Result<()> {
         if self.0.settings.https_only && url.scheme() != "https" {
-            return Err(Error::new(Kind::Usage, "the URL is not https, and --https-only forbids it"));
+            return Err(Error::new(
+                Kind::Usage,
+                "the URL is not https, and --https-only forbids it",
+            ));
         }
         Ok(())
     }
@@ -257,7 +262,7 @@ impl Client {
         let (head, incoming) = response.into_parts();
         let body = match raw::length(head.status, &head.headers) {
             Some(length) => Body::Raw(raw::Raw::take_over(io, driver, incoming, length)?),
-            None => Body::Framed(framed::Framed::new(driver, &view, incoming)),
+            None => Body::Framed(Box::new(framed::Framed::new(driver, &view, incoming))),
         };
         let (status, http, headers) = (head.status, head.version, head.headers);
         Ok(Response { status, http, headers, remote, head_bytes, waited, body, key })

@@ -87,7 +87,8 @@ impl Framed {
 }
 
 fn explain(error: &hyper::Error) -> Error {
-    let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    let why =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     let why = Escaped(&why);
     if error.is_incomplete_message() || error.is_closed() {
         Error::new(Kind::Reset, "the server closed the connection before the end of the body")

@@ -85,7 +85,9 @@ pub(super) async fn exchange(
         Err(_) => {
             let after = crate::units::show_time(timeout);
             let message = format!("the server did not answer within {after}");
-            Err(Error::new(Kind::Stall, message).hint("raise --stall-timeout if it is just slow").into())
+            Err(Error::new(Kind::Stall, message)
+                .hint("raise --stall-timeout if it is just slow")
+                .into())
         }
     }
 }
@@ -171,13 +173,20 @@ impl HeadOnly {
         Self { io: TokioIo::new(conn), view, scan: HeadScan::default(), rest: Vec::new() }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, mut dst: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut dst: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut memory = [0; 8192];
         let room = memory.len().min(dst.remaining());
         let mut buffer = hyper::rt::ReadBuf::new(&mut memory[..room]);
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()))?;
         let came = buffer.filled();
-        let end = self.scan.feed(came).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let end = self
+            .scan
+            .feed(came)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let head = end.unwrap_or(came.len());
         self.view.seen.set(self.view.seen.get() + head);
         dst.put_slice(&came[..head]);
@@ -188,7 +197,11 @@ impl HeadOnly {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>, mut dst: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut dst: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.rest.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, dst);
         }
@@ -214,7 +227,11 @@ impl Read for HeadOnly {
 }
 
 impl Write for HeadOnly {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 

@@ -56,7 +56,7 @@ enum Body {
     /// Content-Length told the length: received by the backend itself.
     Raw(raw::Raw),
     /// Chunked, or until the connection closes: hyper takes the frames off.
-    Framed(framed::Framed),
+    Framed(Box<framed::Framed>),
 }
 
 impl Response {

@@ -70,7 +70,9 @@ impl Route {
             return refuse(format!("the server redirects from https to http ({shown})"));
         }
         if rule.https_only && next.scheme() != "https" {
-            return refuse(format!("the server redirects to {shown}, and --https-only forbids http"));
+            return refuse(format!(
+                "the server redirects to {shown}, and --https-only forbids http"
+            ));
         }
         next.set_fragment(None);
         // Credentials in a Location are the server's, not the user's: never send them.

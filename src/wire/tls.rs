@@ -59,10 +59,17 @@ impl Tls {
         Ok((tcp, tls))
     }
 
-    fn poll_handshake(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_handshake(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.session.is_handshaking() {
             ready!(self.poll_send(tcp, cx))?;
-            if self.session.is_handshaking() && !self.feed()? && ready!(self.poll_cipher(tcp, cx))? == 0 {
+            if self.session.is_handshaking()
+                && !self.feed()?
+                && ready!(self.poll_cipher(tcp, cx))? == 0
+            {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
@@ -110,7 +117,11 @@ impl Tls {
         Poll::Ready(Ok(count))
     }
 
-    pub(super) fn poll_flush(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         ready!(self.poll_send(tcp, cx))?;
         Pin::new(tcp).poll_flush(cx)
     }
@@ -169,7 +180,9 @@ impl Tls {
 
     /// Feeds one piece of the buffered ciphertext; false if there is none.
     fn feed(&mut self) -> io::Result<bool> {
-        let Some(block) = &self.cipher.block else { return Err(io::ErrorKind::NotConnected.into()) };
+        let Some(block) = &self.cipher.block else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         let mut rest = &block.bytes()[self.cipher.used..];
         if rest.is_empty() {
             return Ok(false);
@@ -192,7 +205,11 @@ impl Tls {
         }
     }
 
-    fn poll_cipher(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_cipher(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         let Some(block) = &mut self.cipher.block else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
@@ -269,7 +286,10 @@ fn explain(host: &str, error: io::Error) -> Error {
                 ("its certificate is not valid yet".to_owned(), "check this machine's clock")
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                ("its certificate is for another host name".to_owned(), "check the host name in the URL")
+                (
+                    "its certificate is for another host name".to_owned(),
+                    "check the host name in the URL",
+                )
             }
             CertificateError::UnknownIssuer => (
                 "its certificate is not signed by a trusted authority".to_owned(),

@@ -58,7 +58,9 @@ impl HeadScan {
     }
 
     fn is_interim(&self) -> bool {
-        self.status.starts_with(b"HTTP/1.") && self.status[8..10] == *b" 1" && &self.status[9..] != b"101"
+        self.status.starts_with(b"HTTP/1.")
+            && self.status[8..10] == *b" 1"
+            && &self.status[9..] != b"101"
     }
 
     fn next_head(&mut self) -> Result<(), TooLarge> {

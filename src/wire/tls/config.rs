@@ -54,7 +54,9 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     if let Some(file) = file {
         for certificate in certificates_in(file)? {
-            store.add(certificate).map_err(|error| unusable(file, "usable certificates", &error))?;
+            store
+                .add(certificate)
+                .map_err(|error| unusable(file, "usable certificates", &error))?;
         }
         return Ok(store);
     }
@@ -105,7 +107,12 @@ impl ServerCertVerifier for TrustAll {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -114,7 +121,12 @@ impl ServerCertVerifier for TrustAll {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
