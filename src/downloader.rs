@@ -18,15 +18,16 @@ use crate::wire::Client;
 
 /// Downloads a file to a path: the main job of the command line as one call.
 ///
-/// Works on any async runtime, since the lanes run on threads of their own. Dropping the future stops them; nothing is
-/// left under the target's name unless the call succeeds.
+/// Works on any async runtime, since the lanes run on threads of their own. Dropping the future stops them;
+/// nothing is left under the target's name unless the call succeeds.
 ///
 /// # Errors
 /// [`Error::kind`] tells what failed; [`crate::error::Kind`] lists the kinds.
 ///
 /// ```no_run
 /// # async fn run() -> ringpull::Result<()> {
-/// let outcome = ringpull::download("https://example.com/file.iso", "file.iso", &ringpull::Options::default()).await?;
+/// let options = ringpull::Options::default();
+/// let outcome = ringpull::download("https://example.com/file.iso", "file.iso", &options).await?;
 /// println!("{} bytes, durable: {}", outcome.bytes, outcome.durable);
 /// # Ok(())
 /// # }
@@ -48,7 +49,8 @@ pub async fn download(
 /// # let dir = std::env::temp_dir().join(format!("ringpull-doc-{}", std::process::id()));
 /// # std::fs::create_dir_all(&dir).unwrap();
 /// # std::fs::write(dir.join("data.bin"), vec![7; 3_000_000]).unwrap();
-/// # let served = ringpull::serve::Options { dir: dir.clone(), listen: vec!["127.0.0.1:0".parse().unwrap()], ..Default::default() };
+/// # let listen = vec!["127.0.0.1:0".parse().unwrap()];
+/// # let served = ringpull::serve::Options { dir: dir.clone(), listen, ..Default::default() };
 /// # let server = ringpull::serve::Server::start(&served).unwrap();
 /// # let url = format!("http://{}/data.bin", server.addresses()[0]);
 /// # let file = std::fs::File::create(dir.join("copy.bin")).unwrap();
@@ -101,8 +103,8 @@ impl Downloader {
 
     /// Starts the lanes. Every byte of the file arrives in exactly one chunk; chunks arrive in any order.
     ///
-    /// A failure is the last item of the stream: without one, the stream's end says that the file is complete and,
-    /// if there is a checksum among the options, right.
+    /// A failure is the last item of the stream: without one, the stream's end says that the file is
+    /// complete and, if there is a checksum among the options, right.
     pub fn start(&self) -> ChunkStream {
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         let target = Want::Chunks(sender);

@@ -166,7 +166,8 @@ impl Crew {
     /// Starts the threads. `board` is made for the number of blocks in the smallest pool.
     ///
     /// # Errors
-    /// `Kind::Usage` if io_uring was demanded and the kernel refuses; `Kind::Internal` if threads cannot be had.
+    /// `Kind::Usage` if io_uring was demanded and the kernel refuses; `Kind::Internal` if threads cannot be
+    /// had.
     pub(crate) fn start(
         fetch: &Arc<Fetch>,
         board: impl FnOnce(u32) -> Arc<Board>,
@@ -324,8 +325,8 @@ fn lanes_of(thread: usize, threads: usize, lanes: usize) -> usize {
     (thread..lanes).step_by(threads).count()
 }
 
-/// A pool for `lanes` lanes, one of `threads`: what they would like, within the bound on memory, but never so little
-/// that lanes wait for each other.
+/// A pool for `lanes` lanes, one of `threads`: what they would like, within the bound on memory, but never
+/// so little that lanes wait for each other.
 fn pool(block_size: u64, lanes: usize, threads: usize) -> Result<Pool> {
     let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
     let share = POOL_BYTES_MAX / crate::units::wide(threads) / block_size;

@@ -1,4 +1,5 @@
-//! Every bound of the program on one page, each with its reason. Nothing queues, loops or grows without one of these.
+//! Every bound of the program on one page, each with its reason. Nothing queues, loops or grows without one
+//! of these.
 
 use std::time::Duration;
 
@@ -20,10 +21,11 @@ pub const CONNECTIONS_AUTO_MAX: u16 = 16;
 /// Most lane threads.
 pub const THREADS_MAX: u16 = 64;
 
-/// Blocks that the first request asks for: it is probe and first data in one, and must not cost much if it turns
-/// out that the file has to be fetched in one stream.
+/// Blocks that the first request asks for: it is probe and first data in one, and must not cost much if it
+/// turns out that the file has to be fetched in one stream.
 pub const PROBE_BLOCKS: u32 = 8;
-/// Round trips that the transfer of a lease should take at least, so that the gap between requests does not show.
+/// Round trips that the transfer of a lease should take at least, so that the gap between requests does not
+/// show.
 pub const LEASE_ROUND_TRIPS: f64 = 50.0;
 /// Blocks that are worth taking over from a lane that falls behind: it loses its connection by it.
 pub const RECALL_BLOCKS_MIN: u32 = 4;
@@ -37,7 +39,8 @@ pub const POOL_BYTES_MAX: u64 = 40 << 20;
 /// Blocks a lane would like to have: one that fills, and the rest on their way to the disk.
 pub const POOL_BLOCKS_PER_LANE: u32 = 4;
 
-/// Entries of a lane thread's submission queue. Each lane has one receive with its timeout and a few writes in flight.
+/// Entries of a lane thread's submission queue. Each lane has one receive with its timeout and a few writes
+/// in flight.
 pub const RING_ENTRIES: u32 = 256;
 /// Entries of the ring where the limit on locked memory refuses more.
 pub const RING_ENTRIES_MIN: u32 = 64;
@@ -101,7 +104,8 @@ pub const CHUNKS_MAX: usize = 4;
 
 /// Longest file name in bytes that we make up: room for a suffix below the usual 255.
 pub const NAME_BYTES_MAX: usize = 200;
-/// Below this many bytes `--write auto` takes the page cache: with the tiny files the open and fsync dominate.
+/// Below this many bytes `--write auto` takes the page cache: with the tiny files the open and fsync
+/// dominate.
 pub const DIRECT_BYTES_MIN: u64 = 4 << 20;
 
 /// Connections that `ringpull serve` answers at a time.

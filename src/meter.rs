@@ -165,7 +165,8 @@ impl Meter {
         self.digested.fetch_add(bytes, Relaxed);
     }
 
-    /// Begins to count again, because the file starts anew; what was received in vain stays counted as fetched.
+    /// Begins to count again, because the file starts anew; what was received in vain stays counted as
+    /// fetched.
     pub(crate) fn start_anew(&self) {
         self.discarded.fetch_add(self.received.swap(0, Relaxed), Relaxed);
         self.landed.store(0, Relaxed);

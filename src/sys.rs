@@ -48,8 +48,8 @@ pub(crate) fn allocate(file: &File, size: u64) -> io::Result<()> {
 /// Renames without replacing (renameat2(2), `RENAME_NOREPLACE`).
 ///
 /// # Errors
-/// `ErrorKind::AlreadyExists` if `to` exists. Where the file system has no such rename, a hard link and an unlink
-/// give the same guarantee.
+/// `ErrorKind::AlreadyExists` if `to` exists. Where the file system has no such rename, a hard link and an
+/// unlink give the same guarantee.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {

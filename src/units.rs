@@ -1,4 +1,5 @@
-//! Sizes, rates and times: how people write them, how we show them, and checked conversions between integer types.
+//! Sizes, rates and times: how people write them, how we show them, and checked conversions between integer
+//! types.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ pub const MIB: u64 = 1 << 20;
 /// One GiB in bytes.
 pub const GIB: u64 = 1 << 30;
 
-/// Reads a size in bytes: a number and an optional `k`, `M`, `G`, `T` (powers of 1024, as curl) or `KiB`, `MiB`,
-/// `GiB`, `TiB`; also `kB` and `KB`, which mean the same here. Fractions such as `1.5G` are fine.
+/// Reads a size in bytes: a number and an optional `k`, `M`, `G`, `T` (powers of 1024, as curl) or `KiB`,
+/// `MiB`, `GiB`, `TiB`; also `kB` and `KB`, which mean the same here. Fractions such as `1.5G` are fine.
 ///
 /// # Errors
 /// A sentence for the user if the text is no size, or one beyond `i64::MAX`.

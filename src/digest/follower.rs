@@ -65,8 +65,8 @@ impl Follower {
 
     /// Offers a block that has landed, to be hashed from memory.
     ///
-    /// It is taken if it comes next in order and few others wait; otherwise its bytes are read back later. Either way the
-    /// memory is free again when this lets go of the block.
+    /// It is taken if it comes next in order and few others wait; otherwise its bytes are read back later.
+    /// Either way the memory is free again when this lets go of the block.
     pub(crate) fn offer(&self, block: Block) {
         let mut state = self.shared.lock();
         let next =

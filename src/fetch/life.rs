@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::{Existing, Fetch, Goal, StreamTo, shown};
+use super::{Existing, Fetch, Goal, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
 use crate::digest::{self, Checksum};
 use crate::engine::{Crew, Stopper};
@@ -18,7 +18,7 @@ use crate::meter::{Event, Meter, Phase};
 use crate::name;
 use crate::options::{Connections, Options, Outcome, Target, Verified, Write};
 use crate::pace::Pace;
-use crate::sink::{Chunk, Publish, Sink};
+use crate::sink::{Chunk, Publish, Sink, StreamTo};
 use crate::throttle::Throttle;
 
 /// What to fetch, and for whom.

@@ -1,7 +1,7 @@
 //! The life of one item, from the first question to the rename.
 //!
-//! [`Fetch`] is what the lanes need to know of it: where it is, what was asked, where it goes. It opens the sink when the
-//! first answer has told what there is (`open`), and ends well or not at all (`life`).
+//! [`Fetch`] is what the lanes need to know of it: where it is, what was asked, where it goes. It opens the
+//! sink when the first answer has told what there is (`open`), and ends well or not at all (`life`).
 
 mod life;
 mod open;
@@ -22,7 +22,7 @@ use crate::gate::{Answer, Version};
 use crate::limits::PROBE_BLOCKS;
 use crate::meter::{Event, Meter};
 use crate::options::{Connections, Options};
-use crate::sink::Chunk;
+use crate::sink::{Chunk, StreamTo};
 use crate::wire::{Response, Route};
 
 /// One item: where it is, where it goes, and how.
@@ -50,13 +50,6 @@ pub(crate) enum Goal {
     Caller(mpsc::Sender<Result<Chunk>>),
     /// Nothing is fetched: the size is all that is of interest.
     Size,
-}
-
-/// A descriptor that takes bytes in order.
-#[derive(Clone, Debug)]
-pub(crate) enum StreamTo {
-    Stdout,
-    Path(PathBuf),
 }
 
 /// Where the file is: one route for each address, and the version found there.
@@ -100,7 +93,8 @@ impl Fetch {
         version.is_strong() || self.options.checksum.is_some() || self.options.assume_immutable
     }
 
-    /// Whether the rest of the file must not come by other responses than this one, which does not hold all of it.
+    /// Whether the rest of the file must not come by other responses than this one, which does not hold all
+    /// of it.
     pub(crate) fn needs_one_stream(&self, answer: &Answer) -> bool {
         let whole = answer.length == answer.version.size && answer.offset == 0;
         !self.only_compares() && answer.ranged && !whole && !self.may_combine(&answer.version)
@@ -119,7 +113,8 @@ impl Fetch {
         self.places().routes[address].clone()
     }
 
-    /// The version that answers from an address must belong to. Validators of one address say nothing of another.
+    /// The version that answers from an address must belong to. Validators of one address say nothing of
+    /// another.
     pub(crate) fn known_version(&self, address: usize, job: &Job) -> Option<Version> {
         let size = job.version.size;
         let known = self.places().versions[address].clone().unwrap_or_default();

@@ -1,12 +1,10 @@
 //! Opens the sink for what the first answer describes, or finds that nothing needs to be fetched.
 
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Fetch, Goal, StreamTo, shown};
+use super::{Fetch, Goal, shown};
 use crate::board::{Job, Manner};
 use crate::digest::Follower;
 use crate::error::{Error, Kind, Result};
@@ -36,7 +34,8 @@ impl Fetch {
     /// Opens the sink for an answer with a body.
     ///
     /// # Errors
-    /// `Kind::Exists` for a target that differs, `Kind::Refused` for a file above `max_filesize`, or a local failure.
+    /// `Kind::Exists` for a target that differs, `Kind::Refused` for a file above `max_filesize`, or a
+    /// local failure.
     pub(crate) async fn open(&self, answer: &Answer) -> Result<Opened> {
         let manner = if answer.ranged { Manner::Ranges } else { Manner::OneStream };
         self.open_version(answer.version.clone(), manner, answer.disposition.as_deref()).await
@@ -163,22 +162,6 @@ impl Existing {
         let path = shown(path);
         Err(Error::new(Kind::Exists, format!("{path} exists and differs from the server's file"))
             .hint("use --overwrite to replace it"))
-    }
-}
-
-impl StreamTo {
-    fn open(&self) -> Result<File> {
-        match self {
-            Self::Stdout => std::io::stdout()
-                .as_fd()
-                .try_clone_to_owned()
-                .map(File::from)
-                .map_err(|error| Error::local("write to", Path::new("standard output"), error)),
-            Self::Path(path) => File::options()
-                .write(true)
-                .open(path)
-                .map_err(|error| Error::local("open", path, error)),
-        }
     }
 }
 

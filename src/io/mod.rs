@@ -1,8 +1,10 @@
-//! The two ways to move bytes between the kernel and a block: io_uring and epoll. Equal promises, one `match` a verb.
+//! The two ways to move bytes between the kernel and a block: io_uring and epoll. Equal promises, one
+//! `match` a verb.
 //!
-//! Sockets belong to tokio while a head is read, whichever the backend; [`Io::adopt`] takes one over for the body
-//! and [`Socket::release`] gives it back. Every operation takes the block by value and returns it with the result: dropping
-//! the future of an operation loses the block's bytes but never lets memory go that the kernel still writes to.
+//! Sockets belong to tokio while a head is read, whichever the backend; [`Io::adopt`] takes one over for
+//! the body and [`Socket::release`] gives it back. Every operation takes the block by value and returns it
+//! with the result: dropping the future of an operation loses the block's bytes but never lets memory go
+//! that the kernel still writes to.
 
 pub(crate) mod epoll;
 pub(crate) mod uring;
@@ -106,8 +108,8 @@ impl Socket {
 
 /// Runs `work` on this thread with io_uring if `uring` says so, with epoll otherwise, until its future ends.
 ///
-/// `pool` is registered with the ring where the limit on locked memory allows. Returns why io_uring was wanted but not
-/// used; `work` has then run on epoll all the same.
+/// `pool` is registered with the ring where the limit on locked memory allows. Returns why io_uring was
+/// wanted but not used; `work` has then run on epoll all the same.
 pub(crate) fn run(uring: bool, pool: &Pool, work: Work) -> Option<uring::Refusal> {
     if !uring {
         epoll::run(work);

@@ -1,17 +1,20 @@
 //! The io_uring backend, and the only file besides `Cargo.toml` that names tokio-uring.
 //!
-//! Two operations are our own submission entries, put through tokio-uring's one-shot door: a receive that waits
-//! for all its bytes (`IORING_OP_RECV` with `MSG_WAITALL`: one completion a block) and a write from registered memory.
+//! Two operations are our own submission entries, put through tokio-uring's one-shot door: a receive that
+//! waits for all its bytes (`IORING_OP_RECV` with `MSG_WAITALL`: one completion a block) and a write from
+//! registered memory.
 //!
-//! Known of tokio-uring 0.5 and kept in mind here: `start` panics where the kernel refuses a ring, so `Runtime::new` is
-//! used; entries are submitted only when the thread parks, so nothing on a lane thread may spin; dropping an operation
-//! does not cancel it, so a receive that has waited long enough is cancelled by its descriptor, and what it had got by then is
-//! reported exactly; `DEFER_TASKRUN` makes its wake-ups hang, so it is not asked for.
+//! Known of tokio-uring 0.5 and kept in mind here: `start` panics where the kernel refuses a ring, so
+//! `Runtime::new` is used; entries are submitted only when the thread parks, so nothing on a lane thread
+//! may spin; dropping an operation does not cancel it, so a receive that has waited long enough is
+//! cancelled by its descriptor, and what it had got by then is reported exactly; `DEFER_TASKRUN` makes its
+//! wake-ups hang, so it is not asked for.
 //!
 //! # Why the `unsafe` here is sound
-//! The kernel reads or writes memory after the call returns. Each entry names memory inside a [`Block`] and a descriptor, and
-//! the block and an owner of the descriptor are stored with the operation until its completion has been seen, even if
-//! the future is dropped (tokio-uring keeps the stored data) or the runtime ends (its driver cancels and waits).
+//! The kernel reads or writes memory after the call returns. Each entry names memory inside a [`Block`] and
+//! a descriptor, and the block and an owner of the descriptor are stored with the operation until its
+//! completion has been seen, even if the future is dropped (tokio-uring keeps the stored data) or the
+//! runtime ends (its driver cancels and waits).
 
 #![expect(unsafe_code, reason = "buffers are lent to the kernel; the module doc has the argument")]
 
@@ -65,7 +68,8 @@ pub(crate) fn probe() -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Runs `work` on this thread with a ring of its own until its future ends; gives `work` back where no ring can be made.
+/// Runs `work` on this thread with a ring of its own until its future ends; gives `work` back where no ring
+/// can be made.
 pub(super) fn run(pool: &Pool, work: Work) -> Result<(), (Refusal, Work)> {
     let runtime = match make_runtime() {
         Ok(runtime) => runtime,
@@ -83,7 +87,8 @@ pub(super) fn run(pool: &Pool, work: Work) -> Result<(), (Refusal, Work)> {
     Ok(())
 }
 
-/// A ring as large as we like, or as the limit on locked memory allows; without the newer flags on older kernels.
+/// A ring as large as we like, or as the limit on locked memory allows; without the newer flags on older
+/// kernels.
 fn make_runtime() -> io::Result<tokio_uring::Runtime> {
     let mut flags = tokio_uring::uring_builder();
     flags.setup_coop_taskrun().setup_single_issuer();

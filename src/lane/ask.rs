@@ -27,7 +27,8 @@ impl Lane {
     /// Dropping the future closes the connection.
     ///
     /// # Errors
-    /// Whatever the wire, a redirect or the gate's refusal gives; told with the URL's host and path where it is the server's.
+    /// Whatever the wire, a redirect or the gate's refusal gives; told with the URL's host and path where
+    /// it is the server's.
     pub(super) async fn ask(&mut self, ask: &Ask, job: Option<&Job>) -> Result<Judged> {
         let held = self.board.held(Instant::now());
         if !held.is_zero() {

@@ -113,7 +113,8 @@ impl<'a> Haul<'a> {
             Judged::Empty(_) => Err(self.anew(&Anew::Changed("the file is empty now".into()))),
             Judged::Changed(why) => Err(self.anew(&Anew::Changed(why))),
             Judged::Unranged(_) if !job.is_unconditional() && job.version.condition().is_some() => {
-                // Some servers forget the range when asked conditionally; the gate compares versions all the same.
+                // Some servers forget the range when asked conditionally; the gate compares versions all
+                // the same.
                 job.set_unconditional();
                 Err(Error::new(Kind::Protocol, "the server ignores ranges under a condition")
                     .into())
@@ -158,7 +159,8 @@ impl<'a> Haul<'a> {
         Ok(())
     }
 
-    /// The most bytes to receive next: to the end of the block and of the answer, or what the rate limit allows.
+    /// The most bytes to receive next: to the end of the block and of the answer, or what the rate limit
+    /// allows.
     fn most(&self, block: &Block, end: u64) -> usize {
         let room = wide(block.wanted() - block.filled()).min(end - self.cursor);
         narrow(match self.lane.fetch.options.limit_rate {

@@ -62,7 +62,7 @@ impl Lane {
             match deal {
                 Deal::Probe(manner) => self.probe(manner, &at_work).await,
                 Deal::Fetch(job, lease) => {
-                    Haul::new(&mut self, job, lease).run(None, &at_work).await
+                    Haul::new(&mut self, job, lease).run(None, &at_work).await;
                 }
             }
         }
@@ -105,8 +105,8 @@ impl Lane {
         }
     }
 
-    /// What the first request asks for: everything where one connection will do, a few blocks where more may follow,
-    /// a byte where only size and date are compared.
+    /// What the first request asks for: everything where one connection will do, a few blocks where more
+    /// may follow, a byte where only size and date are compared.
     fn first_range(&self, manner: Manner) -> Option<std::ops::Range<u64>> {
         match manner {
             Manner::OneStream => None,

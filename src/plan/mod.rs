@@ -1,7 +1,7 @@
 //! Leases runs of blocks and takes them back.
 //!
-//! The plan knows which blocks of one file are free, leased or landed, and nothing of bytes, time or connections.
-//! Every block is in exactly one of the three states at any time; a landed block stays landed.
+//! The plan knows which blocks of one file are free, leased or landed, and nothing of bytes, time or
+//! connections. Every block is in exactly one of the three states at any time; a landed block stays landed.
 
 mod bits;
 mod runs;
@@ -106,7 +106,8 @@ impl Plan {
         self.blocks
     }
 
-    /// The bytes of a block, as file offsets; the last block is short. While the size is unknown all are whole.
+    /// The bytes of a block, as file offsets; the last block is short. While the size is unknown all are
+    /// whole.
     ///
     /// # Panics
     /// If the file has no such block.
@@ -122,8 +123,8 @@ impl Plan {
 
     /// Leases blocks from the head of the lowest free run; `None` if no block below `want.below` is free.
     ///
-    /// Guided self-scheduling: a lane gets half its share of what is free, so leases shrink towards the end and
-    /// the lanes end together. A file of unknown size is leased whole, to the first who asks.
+    /// Guided self-scheduling: a lane gets half its share of what is free, so leases shrink towards the end
+    /// and the lanes end together. A file of unknown size is leased whole, to the first who asks.
     pub(crate) fn lease(&mut self, want: &Want) -> Option<Lease> {
         let run = self.free.lowest().filter(|run| run.start < want.below)?;
         let blocks = match self.blocks {
@@ -152,7 +153,8 @@ impl Plan {
 
     /// Recalls the rear half of what the slowest lane has not begun, and leases it to the asker.
     ///
-    /// `None` if no lease has `2 * at_least` blocks left to begin, or something is free. A stream is never recalled.
+    /// `None` if no lease has `2 * at_least` blocks left to begin, or something is free. A stream is never
+    /// recalled.
     pub(crate) fn recall(&mut self, at_least: u32) -> Option<Lease> {
         if self.blocks.is_none() || self.free.blocks() > 0 {
             return None;
@@ -215,7 +217,8 @@ impl Plan {
         }
     }
 
-    /// Recalls the tail of a lease: it now ends at `end`, and its blocks from there that have not landed are free.
+    /// Recalls the tail of a lease: it now ends at `end`, and its blocks from there that have not landed
+    /// are free.
     ///
     /// The lane may no longer land those. Does nothing if the lease has ended already.
     ///
@@ -306,7 +309,8 @@ impl Plan {
         freed
     }
 
-    /// Takes `blocks` that a lease no longer covers off its count; the lease ends when nothing is left to land.
+    /// Takes `blocks` that a lease no longer covers off its count; the lease ends when nothing is left to
+    /// land.
     fn forget_missing(&mut self, lease: LeaseId, blocks: u32) {
         let out = self.leases.get_mut(&lease).expect("proof: the caller has just changed it");
         out.missing -= blocks;

@@ -1,7 +1,7 @@
 //! Where bytes go: a sink lends blocks and commits them. One file a variant, one `match` a verb.
 //!
-//! A committed block is where it belongs as far as the kernel has said so; durability is the part file's business
-//! ([`Part::publish`]).
+//! A committed block is where it belongs as far as the kernel has said so; durability is the part file's
+//! business ([`Part::publish`]).
 
 mod buffered;
 mod chunks;
@@ -13,7 +13,7 @@ mod stream;
 pub use chunks::Chunk;
 pub(crate) use chunks::Chunks;
 pub(crate) use part::{Part, Publish};
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Stream, StreamTo};
 
 use std::fs::File;
 use std::sync::Arc;
@@ -55,7 +55,8 @@ impl Sink {
     /// The sink for a part file of `size` bytes, which it allocates.
     ///
     /// # Errors
-    /// `Kind::NoSpace` if the file does not fit; `Kind::LocalIo` if the file system cannot do what was asked for by name.
+    /// `Kind::NoSpace` if the file does not fit; `Kind::LocalIo` if the file system cannot do what was
+    /// asked for by name.
     pub(crate) fn open(
         manner: Manner,
         part: &Part,
@@ -152,8 +153,8 @@ fn available_memory() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Allocates the whole file before the first byte, so that a full disk shows at once. Where the file system cannot
-/// allocate, the free space is at least compared, and only the size is set.
+/// Allocates the whole file before the first byte, so that a full disk shows at once. Where the file system
+/// cannot allocate, the free space is at least compared, and only the size is set.
 fn allocate(part: &Part, size: Option<u64>) -> Result<()> {
     let Some(size) = size else { return Ok(()) };
     let file: &File = part.file();

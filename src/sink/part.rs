@@ -45,7 +45,7 @@ impl Part {
                     return Ok(Self { file: Arc::new(file), path, target, published: false });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    remove_stale(&path, target)?
+                    remove_stale(&path, target)?;
                 }
                 Err(error) => return Err(failed(error)),
             }
@@ -69,8 +69,8 @@ impl Part {
     /// Makes the file durable and gives it its name: mode and time, fsync, rename, fsync of the directory.
     ///
     /// # Errors
-    /// `Kind::Exists` if the target has appeared and may not be replaced; a failed fsync is final, since the pages
-    /// it could not write are lost (`fsync(2)`).
+    /// `Kind::Exists` if the target has appeared and may not be replaced; a failed fsync is final, since
+    /// the pages it could not write are lost (`fsync(2)`).
     pub(crate) fn publish(mut self, how: &Publish) -> Result<()> {
         self.check_identity()?;
         let mode = 0o666 & !crate::sys::umask();
@@ -166,7 +166,8 @@ fn remove_stale(path: &Path, target: &Path) -> Result<()> {
     }
 }
 
-/// Locks without waiting. A file system without locks is no reason to fail: correctness rests on the inode and the rename.
+/// Locks without waiting. A file system without locks is no reason to fail: correctness rests on the inode
+/// and the rename.
 fn lock(file: &File, target: &Path) -> Result<()> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(busy(target)),

@@ -22,8 +22,8 @@ use crate::limits;
 
 /// Who we are to servers: headers, credentials, TLS, time limits, and a pool of idle connections.
 ///
-/// Cheap to clone; clones share the pool. Credentials and custom headers go only to the origin (scheme, host, port)
-/// of the URL that a download was started with, never to where it redirects.
+/// Cheap to clone; clones share the pool. Credentials and custom headers go only to the origin (scheme,
+/// host, port) of the URL that a download was started with, never to where it redirects.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -218,8 +218,8 @@ impl Client {
 
     /// Sends a request over an idle or a new connection and waits for the head of its response.
     ///
-    /// A kept-alive connection that turns out dead before the first response byte is replaced at once (RFC 9110
-    /// section 9.2.2: GET is idempotent). Dropping the future closes the connection.
+    /// A kept-alive connection that turns out dead before the first response byte is replaced at once (RFC
+    /// 9110 section 9.2.2: GET is idempotent). Dropping the future closes the connection.
     pub(crate) async fn ask(&self, io: &Io, request: &Request<'_>) -> Result<Response> {
         let key = Key::new(request.route);
         for _ in 0..limits::STALE_CONNECTIONS_MAX {
@@ -277,7 +277,8 @@ impl Client {
         headers.insert(HOST, host_field(url));
         headers.insert(USER_AGENT, settings.user_agent.clone());
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        // A range is one of the encoded bytes, and what is encoded cannot be checked: ask for the file itself.
+        // A range is one of the encoded bytes, and what is encoded cannot be checked: ask for the file
+        // itself.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if request.route.is_home() {
             for name in settings.headers.keys() {

@@ -94,7 +94,8 @@ fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     mixed
 }
 
-/// Happy eyeballs (RFC 8305 section 5): the next address starts when the last has failed or is slow to answer.
+/// Happy eyeballs (RFC 8305 section 5): the next address starts when the last has failed or is slow to
+/// answer.
 async fn connect(url: &Url, addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr)> {
     let mut waiting = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
@@ -102,7 +103,7 @@ async fn connect(url: &Url, addresses: Vec<SocketAddr>) -> Result<(TcpStream, So
     loop {
         match waiting.next() {
             Some(address) => {
-                attempts.push(async move { (address, TcpStream::connect(address).await) })
+                attempts.push(async move { (address, TcpStream::connect(address).await) });
             }
             None if attempts.is_empty() => break,
             None => {}

@@ -1,8 +1,9 @@
-//! The exchange of heads: hyper writes the request and parses the response, and never sees a byte of the body.
+//! The exchange of heads: hyper writes the request and parses the response, and never sees a byte of the
+//! body.
 //!
-//! [`HeadOnly`] shows hyper the connection up to the blank line of the final head and keeps what follows. After that the
-//! connection can be taken back whole (for a body of known length), or opened again (for a body whose frames hyper
-//! is to take off). The bounds on heads are enforced here, before anything is parsed.
+//! [`HeadOnly`] shows hyper the connection up to the blank line of the final head and keeps what follows.
+//! After that the connection can be taken back whole (for a body of known length), or opened again (for a
+//! body whose frames hyper is to take off). The bounds on heads are enforced here, before anything is parsed.
 
 mod scan;
 
@@ -38,7 +39,8 @@ impl Driver {
         self.connection.poll_without_shutdown(cx)
     }
 
-    /// Takes the connection back, and what was read of it beyond the head; `None` if hyper has kept some of that.
+    /// Takes the connection back, and what was read of it beyond the head; `None` if hyper has kept some of
+    /// that.
     pub(super) fn into_parts(self) -> Option<(Conn, Vec<u8>)> {
         let parts = self.connection.into_parts();
         parts.read_buf.is_empty().then(|| (parts.io.io.into_inner(), parts.io.rest))

@@ -1,4 +1,5 @@
-//! A body of known length: the socket is taken back from hyper, and the backend receives straight into blocks.
+//! A body of known length: the socket is taken back from hyper, and the backend receives straight into
+//! blocks.
 
 use std::io;
 use std::net::SocketAddr;

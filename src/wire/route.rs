@@ -31,8 +31,8 @@ impl Route {
         self.hops.last().unwrap_or(&self.typed)
     }
 
-    /// Whether credentials, custom headers and the client certificate may go to the current URL: only to the origin
-    /// (scheme, host and port) that the user typed.
+    /// Whether credentials, custom headers and the client certificate may go to the current URL: only to
+    /// the origin (scheme, host and port) that the user typed.
     pub(crate) fn is_home(&self) -> bool {
         self.url().origin() == self.typed.origin()
     }
@@ -48,10 +48,12 @@ impl Route {
         self.head_bytes = 0;
     }
 
-    /// Follows a redirect (RFC 9110 section 10.2.2 and 15.4); `head_bytes` counts towards the bound on the chain.
+    /// Follows a redirect (RFC 9110 section 10.2.2 and 15.4); `head_bytes` counts towards the bound on the
+    /// chain.
     ///
     /// # Errors
-    /// `Kind::Redirect` for a loop, too many hops, an address that cannot be used, or a way from https to http.
+    /// `Kind::Redirect` for a loop, too many hops, an address that cannot be used, or a way from https to
+    /// http.
     pub(crate) fn follow(
         &mut self,
         location: &str,

@@ -1,7 +1,8 @@
 //! TLS: a rustls session whose ciphertext comes in large reads and whose plaintext goes straight into blocks.
 //!
-//! rustls alone asks the transport for 4 to 18 KiB at a time. Here one read of up to 256 KiB fills a buffer, by epoll
-//! while hyper has the connection and by the thread's backend while a body is received, and the session is fed from it.
+//! rustls alone asks the transport for 4 to 18 KiB at a time. Here one read of up to 256 KiB fills a
+//! buffer, by epoll while hyper has the connection and by the thread's backend while a body is received,
+//! and the session is fed from it.
 
 mod config;
 
@@ -41,7 +42,8 @@ impl Tls {
     /// Shakes hands with the server over a fresh connection.
     ///
     /// # Errors
-    /// `Kind::Tls` if the certificate or the protocol does not suit, `Kind::Connect` if the connection breaks.
+    /// `Kind::Tls` if the certificate or the protocol does not suit, `Kind::Connect` if the connection
+    /// breaks.
     pub(super) async fn handshake(
         url: &Url,
         mut tcp: TcpStream,
@@ -126,7 +128,8 @@ impl Tls {
         Pin::new(tcp).poll_flush(cx)
     }
 
-    /// Receives plaintext into the block while the backend has the socket; as [`Socket::receive`] with `Until::All`.
+    /// Receives plaintext into the block while the backend has the socket; as [`Socket::receive`] with
+    /// `Until::All`.
     pub(super) async fn receive(
         &mut self,
         socket: &Socket,
@@ -192,7 +195,8 @@ impl Tls {
         Ok(true)
     }
 
-    /// Tells the session that the peer has closed: without a close_notify before, its reader then reports a cut.
+    /// Tells the session that the peer has closed: without a close_notify before, its reader then reports a
+    /// cut.
     fn end(&mut self) -> io::Result<()> {
         self.session.read_tls(&mut io::empty())?;
         self.process()

@@ -58,16 +58,16 @@ async fn blocks_in_order_are_hashed_from_memory_and_gaps_from_the_file() {
         let meter = Arc::new(Meter::default());
         let (file, follower) = follow(&meter);
         let mut offset = 0;
-        for (index, piece) in content.chunks(65536).enumerate() {
-            file.write_all_at(piece, offset).unwrap();
+        for (index, part) in content.chunks(65536).enumerate() {
+            file.write_all_at(part, offset).unwrap();
             if random.bool() {
                 let place =
-                    Place { index: u32::try_from(index).unwrap(), offset, length: piece.len() };
+                    Place { index: u32::try_from(index).unwrap(), offset, length: part.len() };
                 let mut block = Block::own(place);
-                block.fill_from(piece);
+                block.fill_from(part);
                 follower.offer(block);
             }
-            offset += wide(piece.len());
+            offset += wide(part.len());
             follower.landed_below(offset);
         }
         assert_eq!(follower.finish(offset).await.unwrap(), sha256(&content), "seed {seed}");

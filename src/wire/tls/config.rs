@@ -21,7 +21,8 @@ pub(in crate::wire) struct Settings {
     pub(in crate::wire) insecure: bool,
 }
 
-/// The rustls configuration; our certificate only if the connection goes `home`, to the origin that was typed.
+/// The rustls configuration; our certificate only if the connection goes `home`, to the origin that was
+/// typed.
 ///
 /// # Errors
 /// `Kind::Usage` naming the file that cannot be used.
@@ -85,7 +86,8 @@ fn unusable(file: &Path, what: &str, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::Usage, message).hint("see --cacert, --cert and --key")
 }
 
-/// Accepts every certificate: `--insecure`. Signatures are still checked, so that the session is at least consistent.
+/// Accepts every certificate: `--insecure`. Signatures are still checked, so that the session is at least
+/// consistent.
 #[derive(Debug)]
 struct TrustAll(Arc<CryptoProvider>);
 
