@@ -1,1 +1,3 @@
+//! The whole program from outside: the real binary against scripted servers.
 
+mod origin;
