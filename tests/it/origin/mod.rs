@@ -223,7 +223,7 @@ impl Shared {
     fn note(&self, mut request: Request) -> Request {
         let mut state = self.lock();
         request.nth = state.log.iter().filter(|before| before.path == request.path).count();
-        request.open = state.open.len();
+        request.open = state.open.range(..=request.connection).count();
         state.log.push(request.clone());
         self.changed.notify_all();
         request

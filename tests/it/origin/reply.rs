@@ -118,7 +118,7 @@ impl Reply {
         });
         let range = request.range.clone().filter(|_| condition_holds && request.method == "GET");
         let mut reply = match range {
-            None => Self::with_body("200 OK", Body::File(*file, 0..file.size)),
+            None => Self::whole(file),
             Some(range) if range.start >= file.size => Self::status("416 Range Not Satisfiable")
                 .set("Content-Range", &format!("bytes */{}", file.size)),
             Some(range) => Self::part(file, range.start..range.end.min(file.size)),
@@ -133,6 +133,11 @@ impl Reply {
             }
         }
         reply
+    }
+
+    /// The whole of `file` with its size as the only thing known, whatever was asked.
+    pub(crate) fn whole(file: &File) -> Self {
+        Self::with_body("200 OK", Body::File(*file, 0..file.size))
     }
 
     /// A 206 with these bytes of `file`, whatever was asked.
@@ -159,11 +164,6 @@ impl Reply {
             cut: None,
             close: false,
         }
-    }
-
-    /// Whether the answer carries bytes of the file.
-    pub(crate) fn is_body(&self) -> bool {
-        self.status.starts_with('2')
     }
 
     pub(crate) fn is_part(&self) -> bool {

@@ -21,7 +21,7 @@ pub(crate) struct Request {
     pub(crate) turn: usize,
     /// Number of requests before it for this path.
     pub(crate) nth: usize,
-    /// Number of connections that are open now, this one included.
+    /// Number of open connections that are not younger than this one, itself included.
     pub(crate) open: usize,
 }
 

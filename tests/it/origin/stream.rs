@@ -42,7 +42,7 @@ impl Stream {
     }
 
     /// FIN, and no close_notify. Reads what is in flight first, so that no RST follows.
-    pub(crate) fn cut(mut self) {
+    pub(crate) fn cut(self) {
         let _ = self.socket().shutdown(Shutdown::Write);
         self.drain();
     }
@@ -53,7 +53,7 @@ impl Stream {
     }
 
     /// Waits until the client, or the end of the test, closes the connection.
-    pub(crate) fn drain(&mut self) {
+    pub(crate) fn drain(&self) {
         let mut bin = [0; 4096];
         let mut socket = self.socket();
         while socket.read(&mut bin).is_ok_and(|count| count > 0) {}

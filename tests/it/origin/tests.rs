@@ -80,7 +80,7 @@ fn an_honest_origin_serves_whole_files_and_ranges() {
     assert_eq!(log[1].range, Some(70_000..70_010));
     assert_eq!((log[4].nth, log[4].turn, log[4].connection), (4, 0, 4));
     assert_eq!(origin.connections(), 5);
-    let (head, _) = ask(&closing(file), "/nothing", &["Connection: close"]).clone();
+    let (head, _) = ask(&closing(file), "/nothing", &["Connection: close"]);
     assert!(head.starts_with("HTTP/1.1 404"), "{head}");
 }
 
