@@ -23,16 +23,24 @@ pub const THREADS_MAX: u16 = 64;
 /// Blocks that the first request asks for: it is probe and first data in one, and must not cost much if it turns
 /// out that the file has to be fetched in one stream.
 pub const PROBE_BLOCKS: u32 = 8;
+/// Round trips that the transfer of a lease should take at least, so that the gap between requests does not show.
+pub const LEASE_ROUND_TRIPS: f64 = 50.0;
+/// Bytes below which an attempt counts as one without progress.
+pub const PROGRESS_BYTES_MIN: u64 = 64 << 10;
 /// Most blocks of one file (file size / block size): the plan keeps a bit and a lease for each.
 pub const BLOCKS_MAX: u32 = 1 << 30;
 /// Memory of all block pools of a process together, in bytes; pools shrink to it, but never below
-/// two blocks a lane.
+/// one block a lane and two more.
 pub const POOL_BYTES_MAX: u64 = 40 << 20;
 /// Blocks a lane would like to have: one that fills, and the rest on their way to the disk.
 pub const POOL_BLOCKS_PER_LANE: u32 = 4;
 
 /// Entries of a lane thread's submission queue. Each lane has one receive with its timeout and a few writes in flight.
 pub const RING_ENTRIES: u32 = 256;
+/// Entries of the ring where the limit on locked memory refuses more.
+pub const RING_ENTRIES_MIN: u32 = 64;
+/// Helper threads that write blocks for one lane thread of the epoll backend.
+pub const EPOLL_WRITERS: usize = 4;
 
 /// Most bytes of one response head, all interim responses included. curl allows 300 KiB, hyper 408 KiB.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -71,6 +79,8 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const RECEIVE_SLICE: Duration = Duration::from_millis(500);
 /// Ciphertext read at once under TLS, in bytes; rustls alone would ask for 4 to 18 KiB at a time.
 pub const TLS_READ_BYTES: usize = 256 << 10;
+/// How often the number of connections is judged by what they bring.
+pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// Idle connections that a `Client` keeps.
 pub const IDLE_MAX: usize = 256;
 /// Age beyond which an idle connection is not used again; servers commonly close after 60 to 75 s.
@@ -99,4 +109,4 @@ const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MIN <= BLOC
 const _: () = assert!(BLOCK_SIZE_DEFAULT <= BLOCK_SIZE_MAX);
 const _: () = assert!(CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
-const _: () = assert!(RING_ENTRIES >= 64);
+const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);

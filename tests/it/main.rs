@@ -12,6 +12,7 @@ mod origin;
 mod ranges;
 mod redirects;
 mod serial;
+mod serve;
 mod signals;
 mod stream;
 mod talk;

@@ -1,0 +1,296 @@
+//! From the command to the rename: what stands before the first request and after the last byte.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+use super::{Existing, Fetch, Goal, StreamTo, shown};
+use crate::board::{Board, Ending, Job, Manner, Rules};
+use crate::digest::{self, Checksum};
+use crate::engine::{Crew, Stopper};
+use crate::error::{Error, Kind, Result};
+use crate::limits::SAMPLE_EVERY;
+use crate::meter::{Event, Meter, Phase};
+use crate::name;
+use crate::options::{Connections, Options, Outcome, Target, Verified, Write};
+use crate::pace::Pace;
+use crate::sink::{Publish, Sink};
+use crate::throttle::Throttle;
+
+/// What to fetch, and for whom.
+pub(crate) struct Item {
+    pub(crate) url: Url,
+    pub(crate) target: Want,
+    pub(crate) options: Options,
+}
+
+/// Where a caller wants the bytes.
+pub(crate) enum Want {
+    Target(Target),
+    Chunks(tokio::sync::mpsc::Sender<Result<crate::sink::Chunk>>),
+}
+
+/// Fetches one item; see [`crate::engine::start`].
+///
+/// Dropping the future stops the lanes; what they had written is removed.
+pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Result<Outcome> {
+    let started = Instant::now();
+    check(&item)?;
+    let goal = goal(&item)?;
+    let existing = existing(&goal, &item.options)?;
+    if let (Some(existing), Goal::File(path)) = (&existing, &goal)
+        && let Some(done) = already_right(existing, path, &item.options, &meter, started).await?
+    {
+        return Ok(done);
+    }
+    let Item { url, options, .. } = item;
+    let fetch = Arc::new(Fetch::new(url, goal, existing, options, Arc::clone(&meter)));
+    let (crew, board) = Crew::start(&fetch, |window| Arc::new(board(&fetch.options, window)))?;
+    let ending = watch(&board, &fetch, &stopper, started).await;
+    let ending = ending.map(|ending| (ending, crew.io()));
+    // The lanes have let go of everything by now; only their threads end later.
+    let result = match ending {
+        Ok((Ending::Landed(job, size), io)) => finish(&fetch, &job, size, io, started).await,
+        Ok((Ending::UpToDate(size), io)) => Ok(up_to_date(&fetch, size, io, started)),
+        Err(error) => Err(error),
+    };
+    crew.join();
+    meter.set_phase(Phase::Done);
+    result
+}
+
+fn board(options: &Options, window: u32) -> Board {
+    let pace = match options.connections {
+        Connections::Auto => Pace::auto(),
+        Connections::Exactly(count) => Pace::exactly(count.get()),
+    };
+    let throttle = options.limit_rate.map(|rate| Throttle::new(rate, Instant::now()));
+    Board::new(Rules { retries: options.retries, window }, Manner::Ranges, pace, throttle)
+}
+
+fn check(item: &Item) -> Result<()> {
+    for url in std::iter::once(&item.url).chain(&item.options.alternates) {
+        if !matches!(url.scheme(), "http" | "https") {
+            let message = format!("{}:// is not supported", crate::error::Escaped(url.scheme()));
+            return Err(Error::new(Kind::Usage, message).hint("use http:// or https://"));
+        }
+        item.options.client.check(url)?;
+    }
+    let block_size = item.options.block_size;
+    let range = crate::limits::BLOCK_SIZE_MIN..=crate::limits::BLOCK_SIZE_MAX;
+    if !block_size.is_power_of_two() || !range.contains(&block_size) {
+        let message = format!("a block of {block_size} bytes is not possible");
+        return Err(Error::new(Kind::Usage, message).hint("use a power of two from 4 KiB to 64 MiB"));
+    }
+    Ok(())
+}
+
+/// Where the bytes go, as far as that is known before the first answer.
+fn goal(item: &Item) -> Result<Goal> {
+    let target = match &item.target {
+        Want::Chunks(sender) => return Ok(Goal::Caller(sender.clone())),
+        Want::Target(target) => target,
+    };
+    let goal = match target {
+        Target::Stdout => Goal::Stream(StreamTo::Stdout),
+        Target::File(path) => file_goal(path)?,
+        Target::Dir(directory) if item.options.write == Write::Discard => {
+            let _ = directory;
+            Goal::Nowhere
+        }
+        Target::Dir(directory) if item.options.content_disposition => Goal::Dir(directory.clone()),
+        Target::Dir(directory) => {
+            let name = name::from_url(&item.url).ok_or_else(|| {
+                Error::new(Kind::Usage, "the URL has no file name").hint("name one with --output")
+            })?;
+            file_goal(&directory.join(name))?
+        }
+    };
+    let is_file = matches!(goal, Goal::File(_) | Goal::Dir(_));
+    match item.options.write {
+        Write::Discard if is_file => Ok(Goal::Nowhere),
+        Write::Mmap | Write::Direct | Write::Buffered if !is_file => {
+            let message = "the output is a stream, and --write needs a file";
+            Err(Error::new(Kind::Usage, message).hint("leave --write away, or name a file"))
+        }
+        _ => Ok(goal),
+    }
+}
+
+/// What stands at a path decides: a FIFO or device takes the bytes as they come, a directory takes none.
+fn file_goal(path: &Path) -> Result<Goal> {
+    let ends_with_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            Err(Error::new(Kind::LocalIo, format!("{} is a directory", shown(path)))
+                .hint("use --dir for a directory"))
+        }
+        Ok(meta) if !meta.is_file() => Ok(Goal::Stream(StreamTo::Path(path.to_owned()))),
+        _ if ends_with_slash || path.file_name().is_none() => {
+            Err(Error::new(Kind::LocalIo, format!("{} is not a file name", shown(path)))
+                .hint("use --dir for a directory"))
+        }
+        _ => Ok(Goal::File(path.to_owned())),
+    }
+}
+
+/// The target that is there already and may not be replaced.
+fn existing(goal: &Goal, options: &Options) -> Result<Option<Existing>> {
+    let Goal::File(path) = goal else { return Ok(None) };
+    if options.overwrite {
+        return Ok(None);
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => Ok(Some(Existing::new(&meta))),
+        Ok(_) => {
+            let target = std::fs::metadata(path).map_err(|_| in_the_way(path))?;
+            Ok(Some(Existing::new(&target)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::local("look at", path, error)),
+    }
+}
+
+fn in_the_way(path: &Path) -> Error {
+    Error::new(Kind::Exists, format!("{} exists", shown(path))).hint("use --overwrite to replace it")
+}
+
+/// Under a digest the file on disk itself tells whether it is right, and no request is needed.
+async fn already_right(
+    existing: &Existing,
+    path: &Path,
+    options: &Options,
+    meter: &Arc<Meter>,
+    started: Instant,
+) -> Result<Option<Outcome>> {
+    let Some(wanted) = &options.checksum else { return Ok(None) };
+    meter.set_phase(Phase::Verifying);
+    let found = digest::of_file(path, wanted.algo(), Arc::clone(meter)).await?;
+    if found != *wanted {
+        let message = format!("{} exists and has another digest", shown(path));
+        return Err(Error::new(Kind::Exists, message).hint("use --overwrite to replace it"));
+    }
+    meter.set_phase(Phase::Done);
+    Ok(Some(Outcome {
+        path: Some(path.to_owned()),
+        verified: Verified::Digest(found),
+        up_to_date: true,
+        ..outcome(meter, existing.size, started)
+    }))
+}
+
+/// Waits for the end of the download, and does what must be done now and then.
+async fn watch(board: &Board, fetch: &Fetch, stopper: &Stopper, started: Instant) -> Result<Ending> {
+    fetch.meter.set_phase(Phase::Fetching);
+    let mut over = std::pin::pin!(board.wait());
+    let mut tick = tokio::time::interval(SAMPLE_EVERY);
+    let deadline = fetch.options.max_time.map_or(Duration::MAX, |max| max);
+    let mut too_late = std::pin::pin!(tokio::time::sleep(deadline));
+    let mut is_late = false;
+    loop {
+        tokio::select! {
+            ending = &mut over => return ending,
+            () = stopper.stopped() => {
+                board.fail(Error::new(Kind::Interrupted, "interrupted"));
+                return over.await;
+            }
+            () = &mut too_late, if !is_late => {
+                is_late = true;
+                let time = crate::units::show_time(started.elapsed());
+                board.fail(Error::new(Kind::TimedOut, format!("not complete after {time}"))
+                    .hint("raise --max-time"));
+            }
+            _ = tick.tick() => board.sample(Instant::now(), fetch.meter.received()),
+        }
+    }
+}
+
+/// Every block has landed: verify, make durable, give the file its name.
+async fn finish(
+    fetch: &Fetch,
+    job: &Arc<Job>,
+    size: u64,
+    io: &'static str,
+    started: Instant,
+) -> Result<Outcome> {
+    job.sink.finish(size)?;
+    let verified = verify(fetch, job, size).await?;
+    fetch.meter.set_phase(Phase::Syncing);
+    let part = job.take_part();
+    let path = part.as_ref().map(|part| part.target().to_owned());
+    let sync = fetch.options.sync;
+    if let Some(part) = part {
+        let publish =
+            Publish { modified: job.version.modified(), overwrite: fetch.options.overwrite, sync };
+        let published = tokio::task::spawn_blocking(move || part.publish(&publish));
+        published.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    }
+    Ok(Outcome {
+        durable: sync && path.is_some(),
+        path,
+        io,
+        write: job.sink.name(),
+        verified,
+        connections: fetch.meter.connections_max().max(1),
+        ..outcome(&fetch.meter, size, started)
+    })
+}
+
+/// What ties the bytes to one version: the digest where one was given.
+async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
+    let Some(wanted) = &fetch.options.checksum else {
+        return Ok(match job.responses.load(Relaxed) {
+            0 | 1 => Verified::OneResponse,
+            _ if job.version.is_strong() => Verified::Validator,
+            _ => Verified::Nothing,
+        });
+    };
+    fetch.meter.set_phase(Phase::Verifying);
+    let found = match (&job.follower, &job.sink) {
+        (Some(follower), _) => Some(follower.finish(size).await?),
+        (None, Sink::Stream(stream)) => stream.finish(),
+        (None, _) => None,
+    };
+    match found {
+        Some(found) if found == *wanted => Ok(Verified::Digest(found)),
+        Some(found) => Err(mismatch(wanted, &found)),
+        None => Err(Error::new(Kind::Usage, "a checksum needs a file or a stream to be computed over")),
+    }
+}
+
+fn mismatch(wanted: &Checksum, found: &Checksum) -> Error {
+    Error::new(Kind::Digest, format!("the file has {found}, not {wanted}"))
+        .hint("check where the digest came from; the file was not kept")
+}
+
+fn up_to_date(fetch: &Fetch, size: u64, io: &'static str, started: Instant) -> Outcome {
+    let path = match &fetch.goal {
+        Goal::File(path) => Some(path.clone()),
+        _ => None,
+    };
+    Outcome { path, io, up_to_date: true, ..outcome(&fetch.meter, size, started) }
+}
+
+fn outcome(meter: &Meter, size: u64, started: Instant) -> Outcome {
+    Outcome {
+        path: None::<PathBuf>,
+        bytes: size,
+        fetched_bytes: meter.received(),
+        resumed_bytes: 0,
+        time: started.elapsed(),
+        connections: 0,
+        io: "none",
+        write: "none",
+        durable: false,
+        verified: Verified::Nothing,
+        up_to_date: false,
+    }
+}
+
+/// Tells once why io_uring is not used.
+pub(crate) fn note_fallback(meter: &Meter, why: &dyn std::fmt::Display) {
+    meter.tell(Event::Notice(format!("io_uring is not available: {why}; using epoll")));
+}

@@ -1,0 +1,180 @@
+//! The life of one item, from the first question to the rename.
+//!
+//! [`Fetch`] is what the lanes need to know of it: where it is, what was asked, where it goes. It opens the sink when the
+//! first answer has told what there is (`open`), and ends well or not at all (`life`).
+
+mod life;
+mod open;
+
+pub(crate) use life::{Item, Want, note_fallback, run};
+pub(crate) use open::{Existing, Opened};
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use url::Url;
+
+use crate::alternates::Alternates;
+use crate::board::Job;
+use crate::error::{Error, Escaped, Kind, Result};
+use crate::gate::{Answer, Version};
+use crate::limits::PROBE_BLOCKS;
+use crate::meter::{Event, Meter};
+use crate::options::{Connections, Options};
+use crate::wire::{Response, Route};
+
+/// One item: where it is, where it goes, and how.
+pub(crate) struct Fetch {
+    pub(crate) options: Options,
+    pub(crate) meter: Arc<Meter>,
+    url: Url,
+    goal: Goal,
+    existing: Option<Existing>,
+    places: Mutex<Places>,
+}
+
+/// Where the bytes go.
+#[derive(Clone, Debug)]
+pub(crate) enum Goal {
+    /// A regular file.
+    File(PathBuf),
+    /// A directory, and the name comes with the answer.
+    Dir(PathBuf),
+    /// Something that takes bytes in order: standard output, a FIFO, a device.
+    Stream(StreamTo),
+    /// Nowhere.
+    Nowhere,
+    /// The caller of the library.
+    Caller(tokio::sync::mpsc::Sender<Result<crate::sink::Chunk>>),
+}
+
+/// A descriptor that takes bytes in order.
+#[derive(Clone, Debug)]
+pub(crate) enum StreamTo {
+    Stdout,
+    Path(PathBuf),
+}
+
+/// Where the file is: one route for each address, and the version found there.
+struct Places {
+    routes: Vec<Route>,
+    versions: Vec<Option<Version>>,
+    alternates: Alternates,
+}
+
+impl Fetch {
+    pub(crate) fn new(
+        url: Url,
+        goal: Goal,
+        existing: Option<Existing>,
+        options: Options,
+        meter: Arc<Meter>,
+    ) -> Self {
+        let addresses = std::iter::once(url.clone()).chain(options.alternates.iter().cloned());
+        let routes: Vec<_> = addresses.map(Route::new).collect();
+        let alternates = Alternates::new(routes.len(), options.checksum.is_some());
+        let places = Places { versions: vec![None; routes.len()], routes, alternates };
+        Self { options, meter, url, goal, existing, places: Mutex::new(places) }
+    }
+
+    pub(crate) fn block_size(&self) -> u64 {
+        self.options.block_size
+    }
+
+    /// Whether one connection is all there will be.
+    pub(crate) fn is_single(&self) -> bool {
+        self.options.connections == Connections::exactly(1)
+    }
+
+    /// Whether the target is there, so that size and date are all that is of interest.
+    pub(crate) fn only_compares(&self) -> bool {
+        self.existing.is_some()
+    }
+
+    /// Whether answers of this version may be put together.
+    pub(crate) fn may_combine(&self, version: &Version) -> bool {
+        version.is_strong() || self.options.checksum.is_some() || self.options.assume_immutable
+    }
+
+    /// Whether the rest of the file must not come by other responses than this one, which does not hold all of it.
+    pub(crate) fn needs_one_stream(&self, answer: &Answer) -> bool {
+        let whole = answer.length == answer.version.size && answer.offset == 0;
+        !self.only_compares() && answer.ranged && !whole && !self.may_combine(&answer.version)
+    }
+
+    /// The address that is a lane's turn.
+    pub(crate) fn address(&self, lane: usize) -> Result<usize> {
+        self.places().alternates.choose(lane).ok_or_else(|| {
+            Error::new(Kind::Internal, "there is no address left to ask")
+        })
+    }
+
+    /// The way to an address as far as it is known.
+    pub(crate) fn route(&self, address: usize) -> Route {
+        self.places().routes[address].clone()
+    }
+
+    /// The version that answers from an address must belong to. Validators of one address say nothing of another.
+    pub(crate) fn known_version(&self, address: usize, job: &Job) -> Option<Version> {
+        let size = job.version.size;
+        let known = self.places().versions[address].clone().unwrap_or_default();
+        Some(Version { size, ..known })
+    }
+
+    /// Notes that an address answered by this route, with this version.
+    pub(crate) fn learned(&self, address: usize, route: &Route, version: &Version) {
+        let mut places = self.places();
+        places.routes[address] = route.clone();
+        places.versions[address] = Some(version.clone());
+        places.alternates.answered(address);
+    }
+
+    /// Forgets what the addresses said of the file: it starts anew.
+    pub(crate) fn forget_versions(&self) {
+        self.places().versions.fill(None);
+    }
+
+    /// Gives up the address that is a lane's turn. Returns whether another takes its place.
+    pub(crate) fn give_up_address(&self, lane: usize) -> bool {
+        let mut places = self.places();
+        let address = places.alternates.choose(lane);
+        address.is_some_and(|address| places.alternates.give_up(address))
+    }
+
+    pub(crate) fn note_lost_address(&self, error: &Error) {
+        self.meter.tell(Event::Notice(format!("giving up one address: {error}")));
+    }
+
+    /// Tells what the first answer said.
+    pub(crate) fn note_probe(&self, answer: &Answer, response: &Response) {
+        self.meter.set_size(answer.version.size);
+        self.meter.tell(Event::Probe {
+            size_bytes: answer.version.size,
+            ranges: answer.ranged,
+            validator: answer.version.label().map(ToOwned::to_owned),
+            protocol: match response.http {
+                http::Version::HTTP_10 => "http/1.0",
+                _ => "http/1.1",
+            },
+            remote_addr: response.remote.to_string(),
+        });
+        if answer.ranged && answer.version.size > Some(self.probe_bytes()) && !self.is_single() && self.needs_one_stream(answer) {
+            let notice = "the server gives no strong validator, so the file comes over one connection \
+                          (--checksum or --assume-immutable allows several)";
+            self.meter.tell(Event::Notice(notice.into()));
+        }
+    }
+
+    fn probe_bytes(&self) -> u64 {
+        self.block_size() * u64::from(PROBE_BLOCKS)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A path for a sentence.
+fn shown(path: &std::path::Path) -> String {
+    Escaped(&path.to_string_lossy()).to_string()
+}

@@ -1,0 +1,199 @@
+//! The gate against arbitrary answers, most of them almost right: a body that passes keeps the promise of the module.
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Version as Http};
+use proptest::prelude::*;
+
+use super::*;
+
+/// Numbers that meet often, and the borders of their types.
+fn numbers() -> impl Strategy<Value = u64> {
+    let borders = [0, 1, u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1, 9_999_999_999_999_999_999];
+    prop_oneof![8 => 0..40u64, 1 => prop::sample::select(borders.to_vec())]
+}
+
+fn content_ranges() -> impl Strategy<Value = String> {
+    let total =
+        prop_oneof![3 => numbers().prop_map(|total| total.to_string()), 1 => Just("*".to_owned())];
+    prop_oneof![
+        8 => (numbers(), numbers(), total).prop_map(|(a, b, total)| format!("bytes {a}-{b}/{total}")),
+        1 => numbers().prop_map(|total| format!("bytes */{total}")),
+        1 => "(bytes|items)?[ =]{0,2}[0-9+*-]{0,4}-[0-9 ]{0,3}/?[0-9*]{0,3}[ x,]?",
+    ]
+}
+
+fn fields() -> impl Strategy<Value = HeaderMap> {
+    let tags = prop::sample::select(vec!["\"a\"", "\"b\"", "W/\"a\""]);
+    let dates = prop::sample::select(vec!["Mon, 30 Jun 2025 12:00:00 GMT", "x"]);
+    let codings = prop::sample::select(vec!["chunked", "chunked", "gzip, chunked"]);
+    let many = |name: HeaderName, most, values: BoxedStrategy<String>| {
+        prop::collection::vec(values, 0..=most).prop_map(move |values| {
+            values.into_iter().map(|value| (name.clone(), value)).collect::<Vec<_>>()
+        })
+    };
+    let text = |text: &str| text.to_owned();
+    (
+        many(CONTENT_RANGE, 2, content_ranges().boxed()),
+        many(CONTENT_LENGTH, 1, numbers().prop_map(|length| length.to_string()).boxed()),
+        many(TRANSFER_ENCODING, 1, codings.prop_map(text).boxed()),
+        many(ETAG, 1, tags.prop_map(text).boxed()),
+        many(LAST_MODIFIED, 1, dates.prop_map(text).boxed()),
+    )
+        .prop_map(|(a, b, c, d, e)| {
+            [a, b, c, d, e]
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name, value.parse().unwrap()))
+                .collect()
+        })
+}
+
+fn asks() -> impl Strategy<Value = Ask> {
+    prop_oneof![
+        1 => Just(Ask { range: None }),
+        6 => (0..30u64, prop_oneof![1..40u64, Just(u64::MAX)])
+            .prop_map(|(start, length)| Ask { range: Some(start..start.saturating_add(length)) }),
+    ]
+}
+
+fn versions() -> impl Strategy<Value = Option<Version>> {
+    prop::option::of((prop::option::of(0..40u64), fields()))
+        .prop_map(|known| known.map(|(size, headers)| Version::from_headers(&headers, size)))
+}
+
+/// Fields that answer `ask` from a file of `size` bytes, but shifted and cut a little.
+fn nearly_right(ask: &Ask, size: u64, before: u64, beyond: u64) -> HeaderMap {
+    let first = ask.first().saturating_sub(before);
+    let end = ask.range.as_ref().map_or(size, |range| range.end.saturating_add(beyond).min(size));
+    let mut headers = HeaderMap::new();
+    let range = format!("bytes {first}-{}/{size}", end.saturating_sub(1));
+    headers.insert(CONTENT_RANGE, HeaderValue::from_str(&range).unwrap());
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(end.saturating_sub(first)));
+    headers
+}
+
+fn keeps_the_promise(answer: &Answer, ask: &Ask, known: Option<&Version>) {
+    let total = answer.version.size;
+    assert_eq!(answer.offset, ask.first());
+    if let (Some(length), Some(total)) = (answer.length, total) {
+        assert!(length > 0 && answer.offset.checked_add(length).unwrap() <= total);
+    }
+    if let (Framing::Sized(body), Some(length)) = (answer.framing, answer.length) {
+        assert!(answer.skip + length <= body);
+        assert!(!answer.reusable || answer.skip + length == body);
+    }
+    if answer.ranged {
+        let asked = ask.range.clone().unwrap();
+        assert!(total.is_some() && answer.skip <= answer.offset);
+        assert!(answer.offset + answer.length.unwrap() <= asked.end);
+    } else {
+        assert_eq!((answer.offset, answer.skip, answer.length), (0, 0, total));
+    }
+    assert!(!answer.reusable || answer.framing != Framing::UntilClose);
+    let Some(known) = known else { return };
+    assert!(known.size.is_none() || total.is_none() || known.size == total);
+    assert!(
+        known.etag.is_none() || answer.version.etag.is_none() || known.etag == answer.version.etag
+    );
+    assert_eq!(known.differs(&answer.version), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_body_lies_within_the_ask_and_the_file(
+        status in prop_oneof![6 => Just(206u16), 2 => Just(200), 1 => 100..1000u16],
+        headers in fields(), ask in asks(), known in versions()
+    ) {
+        let head = Head { status: StatusCode::from_u16(status).unwrap(), http: Http::HTTP_11, headers: &headers };
+        if let Verdict::Body(answer) = judge(&head, &ask, known.as_ref(), SystemTime::UNIX_EPOCH) {
+            prop_assert!(matches!(status, 200 | 206));
+            keeps_the_promise(&answer, &ask, known.as_ref());
+        }
+    }
+
+    #[test]
+    fn a_part_that_covers_the_first_byte_is_a_body(
+        ask in asks(), size in 1..100u64, before in 0..20u64, beyond in 0..20u64
+    ) {
+        let headers = nearly_right(&ask, size, before, beyond);
+        let head = Head { status: StatusCode::PARTIAL_CONTENT, http: Http::HTTP_11, headers: &headers };
+        let verdict = judge(&head, &ask, None, SystemTime::UNIX_EPOCH);
+        let is_body = matches!(&verdict, Verdict::Body(_));
+        prop_assert_eq!(is_body, ask.range.is_some() && ask.first() < size, "{:?}", verdict);
+        if let Verdict::Body(answer) = verdict {
+            let end = ask.range.as_ref().map_or(size, |range| range.end.min(size));
+            prop_assert_eq!(answer.length, Some(end - answer.offset));
+            prop_assert_eq!(answer.skip, before.min(ask.first()));
+            keeps_the_promise(&answer, &ask, None);
+        }
+    }
+
+    #[test]
+    fn content_ranges_read_back_as_written(first in 0..1u64 << 62, length in 1..1u64 << 60, rest in prop::option::of(0..1u64 << 60)) {
+        let last = first + length - 1;
+        let total = rest.map(|rest| last + 1 + rest);
+        let shown = total.map_or("*".to_owned(), |total| total.to_string());
+        prop_assert_eq!(
+            parse_content_range(&format!("bytes {first}-{last}/{shown}")),
+            Some(ContentRange { first, last, total })
+        );
+    }
+
+    #[test]
+    fn what_is_read_can_be_written_again(value in content_ranges()) {
+        if let Some(ContentRange { first, last, total }) = parse_content_range(&value) {
+            prop_assert!(first <= last && total.is_none_or(|total| last < total));
+            let mut numbers = value.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+            prop_assert_eq!((numbers.next(), numbers.next(), numbers.next()), (Some(first), Some(last), total));
+        }
+    }
+}
+
+#[test]
+fn malformed_content_ranges_are_not_guessed_at() {
+    for junk in [
+        "",
+        "bytes",
+        "bytes ",
+        "bytes 0-9",
+        "bytes 0-9/",
+        "bytes 0-9/5",
+        "bytes 0-9/9",
+        "bytes 9-0/10",
+        "bytes=0-9/10",
+        "bytes: 0-9/10",
+        "bytes  0-9/10",
+        " bytes 0-9/10",
+        "bytes\t0-9/10",
+        "bytes 0-9/10 x",
+        "bytes 0-9/10 ",
+        "bytes 0 - 9/10",
+        "bytes 0-9 /10",
+        "bytes 0-9/10, bytes 20-29/30",
+        "bytes 0-9,20-29/30",
+        "bytes -1-9/10",
+        "bytes 0--9/10",
+        "bytes +1-2/3",
+        "bytes 1-+2/3",
+        "bytes 1-2/+3",
+        "+1-2/3",
+        "0-9/10",
+        "items 0-9/10",
+        "bytes 0x0-9/10",
+        "bytes 473276580-/473276580",
+        "bytes -0.99/100",
+        "bytes 0-9/**",
+        "bytes */10",
+        "bytes *-9/10",
+        "bytes 0-9/18446744073709551616",
+        "bytes 0-99999999999999999999/*",
+        "bytes 00000000000000000000-9/10",
+        "bytes \u{661}-9/10",
+    ] {
+        assert_eq!(parse_content_range(junk), None, "{junk:?}");
+    }
+    let read = parse_content_range("Bytes 00-9/10");
+    assert_eq!(read, Some(ContentRange { first: 0, last: 9, total: Some(10) }));
+}

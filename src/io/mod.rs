@@ -1,0 +1,131 @@
+//! The two ways to move bytes between the kernel and a block: io_uring and epoll. Equal promises, one `match` a verb.
+//!
+//! Sockets belong to tokio while a head is read, whichever the backend; [`Io::adopt`] takes one over for the body
+//! and [`Socket::release`] gives it back. Every operation takes the block by value and returns it with the result: dropping
+//! the future of an operation loses the block's bytes but never lets memory go that the kernel still writes to.
+
+pub(crate) mod epoll;
+pub(crate) mod uring;
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use crate::block::{Block, Pool};
+
+/// The backend of one lane thread.
+#[derive(Clone)]
+pub(crate) enum Io {
+    /// io_uring through tokio-uring.
+    Uring,
+    /// tokio's epoll loop, and pwrite(2) on helper threads.
+    Epoll,
+}
+
+/// A connected socket while a body is received.
+pub(crate) enum Socket {
+    Uring(uring::Socket),
+    Epoll(TcpStream),
+}
+
+/// What a receive brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// This many bytes, at least one; they are counted into the block.
+    Bytes(usize),
+    /// The peer has closed its side.
+    End,
+    /// Nothing within the time given.
+    Nothing,
+}
+
+/// How much a receive waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// All the bytes asked for, unless the time runs out.
+    All,
+    /// Whatever comes first.
+    Some,
+}
+
+/// What a thread is told to do; see [`run`].
+pub(crate) type Work = Box<dyn FnOnce(Io) -> std::pin::Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+impl Io {
+    /// The name in flags and reports.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+        }
+    }
+
+    /// Takes a socket over from tokio.
+    pub(crate) fn adopt(&self, stream: TcpStream) -> io::Result<Socket> {
+        match self {
+            Self::Uring => uring::Socket::adopt(stream).map(Socket::Uring),
+            Self::Epoll => Ok(Socket::Epoll(stream)),
+        }
+    }
+
+    /// Writes the first `length` bytes of the block's memory at its offset.
+    ///
+    /// `length` is the filled part, or more where the block was padded.
+    pub(crate) async fn write(
+        &self,
+        file: &Arc<File>,
+        block: Block,
+        length: usize,
+    ) -> (io::Result<()>, Block) {
+        match self {
+            Self::Uring => uring::write(file, block, length).await,
+            Self::Epoll => epoll::write(file, block, length).await,
+        }
+    }
+}
+
+impl Socket {
+    /// Receives at most `max` bytes into the block's spare part, for at most `wait`.
+    pub(crate) async fn receive(
+        &self,
+        block: Block,
+        max: usize,
+        until: Until,
+        wait: Duration,
+    ) -> (io::Result<Received>, Block) {
+        debug_assert!(max > 0 && max <= block.wanted() - block.filled());
+        match self {
+            Self::Uring(socket) => socket.receive(block, max, until, wait).await,
+            Self::Epoll(stream) => epoll::receive(stream, block, max, until, wait).await,
+        }
+    }
+
+    /// Gives the socket back to tokio.
+    pub(crate) fn release(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Uring(socket) => socket.release(),
+            Self::Epoll(stream) => Ok(stream),
+        }
+    }
+}
+
+/// Runs `work` on this thread with io_uring if `uring` says so, with epoll otherwise, until its future ends.
+///
+/// `pool` is registered with the ring where the limit on locked memory allows. Returns why io_uring was wanted but not
+/// used; `work` has then run on epoll all the same.
+pub(crate) fn run(uring: bool, pool: &Pool, work: Work) -> Option<uring::Refusal> {
+    if !uring {
+        epoll::run(work);
+        return None;
+    }
+    match uring::run(pool, work) {
+        Ok(()) => None,
+        Err((refusal, work)) => {
+            epoll::run(work);
+            Some(refusal)
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Brings one lease home: as many answers as it takes, from the byte reached.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use tokio::task::{JoinError, JoinHandle};
+
+use super::ask::Judged;
+use super::tries::{Tries, Verdict};
+use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
+use crate::block::{Block, Place};
+use crate::error::{Error, Kind, Result};
+use crate::io::Received;
+use crate::limits::RECEIVE_SLICE;
+use crate::meter::Event;
+use crate::units::{narrow, rate, wide};
+
+/// One lease on its way.
+pub(super) struct Haul<'a> {
+    lane: &'a mut Lane,
+    job: Arc<Job>,
+    lease: Lease,
+    /// File offset of the next byte.
+    cursor: u64,
+    /// File offset behind the lease; `u64::MAX` while the size is unknown.
+    end: u64,
+    /// The block that is being filled, and that keeps what it has across answers.
+    block: Option<Block>,
+    /// Blocks on their way into the sink, oldest first.
+    writes: Writes,
+}
+
+/// Why a haul stops before its end.
+enum Stop {
+    /// This connection failed; the lease may be tried again.
+    Failed(Error),
+    /// The stage is over, or a sink failed: the board knows already.
+    LetGo,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<'a> Haul<'a> {
+    pub(super) fn new(lane: &'a mut Lane, job: Arc<Job>, lease: Lease) -> Self {
+        let first = lane.board.extent(&job, lease.blocks.start).map_or(0, |extent| extent.start);
+        let end = match job.version.size {
+            Some(_) => lane.board.extent(&job, lease.blocks.end - 1).map_or(first, |extent| extent.end),
+            None => u64::MAX,
+        };
+        Self { lane, job, lease, cursor: first, end, block: None, writes: VecDeque::new() }
+    }
+
+    /// Works until the lease has landed or must be given back. `first` is an answer that is there already.
+    pub(super) async fn run(mut self, first: Option<(Answer, Response)>, _: &AtWork<'_>) {
+        let started = (Instant::now(), self.cursor);
+        let fetch = Arc::clone(&self.lane.fetch);
+        let mut tries = Tries::new(&fetch);
+        let mut answer = first;
+        let mut reached = self.cursor;
+        while self.cursor < self.end {
+            let stop = match self.attempt(answer.take()).await {
+                Ok(()) => continue,
+                Err(stop) => stop,
+            };
+            let Stop::Failed(error) = stop else { break };
+            let progress = self.cursor - reached;
+            reached = self.cursor;
+            if !self.goes_on(&mut tries, error, progress).await {
+                break;
+            }
+        }
+        self.lane.pulse.rate = rate(self.cursor - started.1, started.0.elapsed());
+        self.settle_all().await;
+        let Self { lane, job, lease, .. } = self;
+        lane.board.give_back(&job, lease.id);
+    }
+
+    /// One answer: asked for if it is not there, and received to its end.
+    async fn attempt(&mut self, answer: Option<(Answer, Response)>) -> Result<(), Stop> {
+        let (answer, response) = match answer {
+            Some(there) => there,
+            None => self.request().await?,
+        };
+        self.job.responses.fetch_add(1, Relaxed);
+        let fetch = Arc::clone(&self.lane.fetch);
+        let _receiving = fetch.meter.connection();
+        self.receive(&answer, response).await
+    }
+
+    /// Asks for what is missing of the lease.
+    async fn request(&mut self) -> Result<(Answer, Response), Stop> {
+        let range = match self.job.manner {
+            Manner::OneStream if self.cursor == 0 => None,
+            _ => Some(self.cursor..self.end),
+        };
+        let ask = Ask { range };
+        let job = Arc::clone(&self.job);
+        let judged = tokio::select! {
+            biased;
+            () = job.cancelled() => return Err(Stop::LetGo),
+            judged = self.lane.ask(&ask, Some(&job)) => judged?,
+        };
+        match judged {
+            Judged::Body(answer, response) => Ok((answer, response)),
+            Judged::Empty(_) => Err(self.anew(&Anew::Changed("the file is empty now".into()))),
+            Judged::Changed(why) => Err(self.anew(&Anew::Changed(why))),
+            Judged::Unranged(_) if !job.is_unconditional() && job.version.condition().is_some() => {
+                // Some servers forget the range when asked conditionally; the gate compares versions all the same.
+                job.set_unconditional();
+                Err(Error::new(Kind::Protocol, "the server ignores ranges under a condition").into())
+            }
+            Judged::Unranged(why) => {
+                self.lane.fetch.meter.tell(Event::Detail(why));
+                Err(self.anew(&Anew::OneStream))
+            }
+        }
+    }
+
+    /// Receives one body into blocks, from the cursor to the end of the answer or of the lease.
+    async fn receive(&mut self, answer: &Answer, mut response: Response) -> Result<(), Stop> {
+        assert_eq!(answer.offset, self.cursor, "the gate lets only the byte asked for pass");
+        skip(answer.skip, &mut response).await?;
+        let end = answer.length.map_or(u64::MAX, |length| answer.offset + length).min(self.end);
+        let mut quiet_since = Instant::now();
+        while self.cursor < end {
+            let block = self.lend().await?;
+            let max = self.most(&block, end);
+            self.throttle(max).await?;
+            let (received, block) = response.fill(block, max, RECEIVE_SLICE).await;
+            self.block = Some(block);
+            match received? {
+                Received::Bytes(count) => {
+                    self.cursor += wide(count);
+                    self.lane.fetch.meter.add_received(wide(count));
+                    quiet_since = Instant::now();
+                }
+                Received::Nothing => self.check_stall(quiet_since)?,
+                Received::End => return self.end_of_body(answer),
+            }
+            if self.job.is_cancelled() {
+                return Err(Stop::LetGo);
+            }
+            self.commit_if_full().await?;
+        }
+        let exact = answer.length.is_some_and(|length| answer.offset + length == end);
+        if answer.reusable && exact {
+            response.recycle(&self.lane.fetch.options.client);
+        }
+        Ok(())
+    }
+
+    /// The most bytes to receive next: to the end of the block and of the answer, or what the rate limit allows.
+    fn most(&self, block: &Block, end: u64) -> usize {
+        let room = wide(block.wanted() - block.filled()).min(end - self.cursor);
+        narrow(match self.lane.fetch.options.limit_rate {
+            Some(_) => self.lane.board.slice().map_or(room, |slice| room.min(slice)),
+            None => room,
+        })
+    }
+
+    async fn throttle(&self, bytes: usize) -> Result<(), Stop> {
+        if self.lane.fetch.options.limit_rate.is_none() {
+            return Ok(());
+        }
+        let wait = self.lane.board.throttle(wide(bytes), Instant::now());
+        tokio::select! {
+            biased;
+            () = self.job.cancelled() => Err(Stop::LetGo),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    fn check_stall(&self, quiet_since: Instant) -> Result<(), Stop> {
+        let timeout = self.lane.fetch.options.stall_timeout;
+        if quiet_since.elapsed() < timeout {
+            return Ok(());
+        }
+        let message = format!("no byte came for {}", crate::units::show_time(timeout));
+        Err(Error::new(Kind::Stall, message).hint("raise --stall-timeout if the server is just slow").into())
+    }
+
+    /// The body is over: rightly where only its end tells its length, too early otherwise.
+    fn end_of_body(&mut self, answer: &Answer) -> Result<(), Stop> {
+        if answer.length.is_some() {
+            let message = "the server ended the body before the length it had announced";
+            return Err(Error::new(Kind::Reset, message).into());
+        }
+        self.lane.board.ended(&self.job, self.cursor);
+        self.end = self.cursor;
+        if let Some(mut block) = self.block.take().filter(|block| block.filled() > 0) {
+            block.end_here();
+            self.commit(block);
+        }
+        Ok(())
+    }
+
+    /// The block at the cursor: the one that is being filled, or one from the sink, which may take its time.
+    async fn lend(&mut self) -> Result<Block, Stop> {
+        if let Some(block) = self.block.take() {
+            return Ok(block);
+        }
+        let place = self.place();
+        let job = Arc::clone(&self.job);
+        loop {
+            tokio::select! {
+                biased;
+                () = job.cancelled() => return Err(Stop::LetGo),
+                block = job.sink.lend(&self.lane.pool, place) => return Ok(block),
+                // Memory that a finished write still holds comes free only when it is settled.
+                done = oldest(&mut self.writes) => self.settle(done)?,
+            }
+        }
+    }
+
+    /// Where the block at the cursor belongs.
+    fn place(&self) -> Place {
+        let block_size = self.lane.fetch.block_size();
+        let index = u32::try_from(self.cursor / block_size).unwrap_or(u32::MAX);
+        assert!(self.lease.blocks.contains(&index), "a lane stays within its lease");
+        assert_eq!(self.cursor % block_size, 0, "a block is filled from its start");
+        let size = self.job.version.size.unwrap_or(u64::MAX);
+        Place { index, offset: self.cursor, length: narrow(block_size.min(size - self.cursor)) }
+    }
+
+    async fn commit_if_full(&mut self) -> Result<(), Stop> {
+        if let Some(block) = self.block.take_if(|block| block.is_full()) {
+            self.commit(block);
+        }
+        while self.writes.front().is_some_and(|(_, write)| write.is_finished()) {
+            let done = oldest(&mut self.writes).await;
+            self.settle(done)?;
+        }
+        Ok(())
+    }
+
+    /// Starts to put a full block into the sink.
+    fn commit(&mut self, block: Block) {
+        let index = block.index();
+        assert!(self.lease.blocks.contains(&index), "a lane writes only within its lease");
+        let (io, job) = (self.lane.io.clone(), Arc::clone(&self.job));
+        let write = tokio::task::spawn_local(async move { job.sink.commit(&io, block).await });
+        self.writes.push_back((index, write));
+    }
+
+    /// Takes note of the oldest write, which has finished.
+    fn settle(&mut self, done: Written) -> Result<(), Stop> {
+        let (index, _) = self.writes.pop_front().expect("proof: the oldest write has just finished");
+        let block = match done {
+            Ok(Ok(block)) => block,
+            Ok(Err(error)) => {
+                self.lane.board.fail(error);
+                return Err(Stop::LetGo);
+            }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        self.lane.fetch.meter.add_landed(self.length_of(index));
+        if let (Some(follower), Some(block)) = (&self.job.follower, block) {
+            follower.offer(block);
+        }
+        self.lane.board.landed(&self.job, self.lease.id, index);
+        Ok(())
+    }
+
+    fn length_of(&self, index: u32) -> u64 {
+        let block_size = self.lane.fetch.block_size();
+        let start = u64::from(index) * block_size;
+        block_size.min(self.job.version.size.unwrap_or(self.cursor) - start)
+    }
+
+    /// Waits for all writes: none is in flight when the lane lets go of its lease.
+    async fn settle_all(&mut self) {
+        while !self.writes.is_empty() {
+            let done = oldest(&mut self.writes).await;
+            // A failure is on the board; the other writes must end all the same.
+            let _ = self.settle(done);
+        }
+    }
+
+    /// Whether the lease is tried again after a failure; waits as long as the rules say.
+    async fn goes_on(&mut self, tries: &mut Tries<'_>, error: Error, progress: u64) -> bool {
+        let board = Arc::clone(&self.lane.board);
+        let fetch = Arc::clone(&self.lane.fetch);
+        if self.job.manner == Manner::OneStream && self.cursor > 0 && !fetch.may_combine(&self.job.version) {
+            board.start_anew(&Anew::Broken, error);
+            return false;
+        }
+        if is_objection(error.kind(), progress) && board.objected(Instant::now()) {
+            return false;
+        }
+        match tries.judge(error, progress, &board) {
+            Verdict::Again(wait) => {
+                tokio::select! {
+                    biased;
+                    () = self.job.cancelled() => false,
+                    () = tokio::time::sleep(wait) => true,
+                }
+            }
+            Verdict::GiveUp(error) if fetch.give_up_address(self.lane.number) => {
+                fetch.note_lost_address(&error);
+                *tries = Tries::new(tries.fetch());
+                true
+            }
+            Verdict::GiveUp(_) if board.retire() => false,
+            Verdict::GiveUp(error) => {
+                board.fail(error);
+                false
+            }
+        }
+    }
+
+    fn anew(&self, why: &Anew) -> Stop {
+        let message = match why {
+            Anew::Changed(why) => format!("the file keeps changing on the server: {why}"),
+            Anew::OneStream | Anew::Broken => "the server does not answer ranges reliably".to_owned(),
+        };
+        let kind = if matches!(why, Anew::Changed(_)) { Kind::Changed } else { Kind::Protocol };
+        if let Anew::Changed(why) = why {
+            self.lane.fetch.meter.tell(Event::Changed { why: why.clone() });
+        }
+        self.lane.board.start_anew(why, Error::new(kind, message));
+        Stop::LetGo
+    }
+}
+
+type Writes = VecDeque<(u32, JoinHandle<Result<Option<Block>>>)>;
+type Written = Result<Result<Option<Block>>, JoinError>;
+
+/// Waits for the oldest write; for ever if there is none.
+async fn oldest(writes: &mut Writes) -> Written {
+    match writes.front_mut() {
+        Some((_, write)) => write.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a server that fails like this may have had enough of so many connections.
+fn is_objection(kind: Kind, progress: u64) -> bool {
+    match kind {
+        Kind::Refused | Kind::Unavailable => true,
+        Kind::Connect | Kind::Reset => progress == 0,
+        _ => false,
+    }
+}
+
+/// Receives bytes that are not wanted: a server may begin before the byte that was asked for.
+async fn skip(mut count: u64, response: &mut Response) -> Result<(), Stop> {
+    while count > 0 {
+        let place = Place { index: 0, offset: 0, length: narrow(count.min(SKIP_BYTES)) };
+        let (received, block) = response.fill(Block::own(place), place.length, RECEIVE_SLICE).await;
+        match received? {
+            Received::Bytes(_) => count -= wide(block.filled()),
+            Received::Nothing | Received::End => {
+                let message = "the server began too early in the file and did not get to the byte asked for";
+                return Err(Error::new(Kind::Protocol, message).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Unwanted bytes that are received at once.
+const SKIP_BYTES: u64 = 64 << 10;

@@ -1,0 +1,140 @@
+//! A lane runs one connection: lend, fill, commit. Only here do a wire and a sink meet.
+//!
+//! ```text
+//! while let Some(deal) = board.next()
+//!     answer = ask(range)                  judged by the gate before a byte is written
+//!     for index in lease
+//!         block = sink.lend(index)         waits here and nowhere else
+//!         block = answer.fill(block)       stall clock around this
+//!         writes.push(sink.commit(block))  a task of this lane's own
+//!         settle(those already done)
+//!     settle(all)
+//! ```
+
+mod ask;
+mod haul;
+mod tries;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::ask::Judged;
+use self::haul::Haul;
+use self::tries::{Tries, Verdict};
+use crate::block::Pool;
+use crate::board::{Anew, AtWork, Board, Deal, Job, Manner};
+use crate::error::{Error, Kind};
+use crate::fetch::{Fetch, Opened};
+use crate::gate::{Answer, Ask};
+use crate::io::Io;
+use crate::limits::{LEASE_ROUND_TRIPS, PROBE_BLOCKS};
+use crate::plan::Lease;
+use crate::units::{as_f64, whole_f64};
+use crate::wire::Response;
+
+/// One lane of a lane thread.
+pub(crate) struct Lane {
+    pub(crate) number: usize,
+    pub(crate) io: Io,
+    pub(crate) pool: Pool,
+    pub(crate) board: Arc<Board>,
+    pub(crate) fetch: Arc<Fetch>,
+    /// How this lane's connection has done so far.
+    pub(crate) pulse: Pulse,
+}
+
+/// The measured speed of a lane, for the size of its leases.
+#[derive(Default)]
+pub(crate) struct Pulse {
+    /// Time from a request to its head.
+    waited: Duration,
+    /// Bytes per second of the last lease.
+    rate: f64,
+}
+
+impl Lane {
+    /// Works until the download is over.
+    pub(crate) async fn run(mut self) {
+        let board = Arc::clone(&self.board);
+        while let Some((deal, at_work)) = board.next(self.pulse.blocks(self.fetch.block_size())).await {
+            match deal {
+                Deal::Probe(manner) => self.probe(manner, &at_work).await,
+                Deal::Fetch(job, lease) => Haul::new(&mut self, job, lease).run(None, &at_work).await,
+            }
+        }
+    }
+
+    /// Asks for the first bytes, opens a sink for what the answer describes, and goes on with its body.
+    async fn probe(&mut self, manner: Manner, at_work: &AtWork<'_>) {
+        let ask = Ask { range: self.first_range(manner) };
+        let fetch = Arc::clone(&self.fetch);
+        let mut tries = Tries::new(&fetch);
+        loop {
+            let error = match self.ask(&ask, None).await {
+                Ok(Judged::Body(answer, response)) => {
+                    return self.open(manner, answer, response, at_work).await;
+                }
+                Ok(Judged::Empty(version)) => {
+                    return match self.fetch.open_empty(version).await {
+                        Ok(Opened::Job(job, plan)) => drop(self.board.run(job, plan, 1)),
+                        Ok(Opened::UpToDate(size)) => self.board.up_to_date(size),
+                        Err(error) => self.board.fail(error),
+                    };
+                }
+                Ok(Judged::Unranged(why)) if ask.range.is_some() => {
+                    return self.board.start_anew(&Anew::OneStream, Error::new(Kind::Protocol, why));
+                }
+                Ok(Judged::Unranged(why) | Judged::Changed(why)) => Error::new(Kind::Protocol, why),
+                Err(error) => error,
+            };
+            match tries.judge(error, 0, &self.board) {
+                Verdict::Again(wait) => tokio::time::sleep(wait).await,
+                Verdict::GiveUp(error) if self.fetch.give_up_address(self.number) => {
+                    self.fetch.note_lost_address(&error);
+                    tries = Tries::new(&fetch);
+                }
+                Verdict::GiveUp(error) => return self.board.fail(error),
+            }
+        }
+    }
+
+    /// What the first request asks for: everything where one connection will do, a few blocks where more may follow,
+    /// a byte where only size and date are compared.
+    fn first_range(&self, manner: Manner) -> Option<std::ops::Range<u64>> {
+        match manner {
+            Manner::OneStream => None,
+            Manner::Ranges if self.fetch.only_compares() => Some(0..1),
+            Manner::Ranges if self.fetch.is_single() => Some(0..u64::MAX),
+            Manner::Ranges => Some(0..self.fetch.block_size() * u64::from(PROBE_BLOCKS)),
+        }
+    }
+
+    async fn open(&mut self, manner: Manner, answer: Answer, response: Response, at_work: &AtWork<'_>) {
+        self.fetch.note_probe(&answer, &response);
+        if manner == Manner::Ranges && self.fetch.needs_one_stream(&answer) {
+            let why = "ranges of this file cannot be combined safely";
+            return self.board.start_anew(&Anew::OneStream, Error::new(Kind::Protocol, why));
+        }
+        let block_size = self.fetch.block_size();
+        let blocks = answer.length.map_or(u64::MAX, |length| length.div_ceil(block_size));
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        match self.fetch.open(&answer).await {
+            Ok(Opened::Job(job, plan)) => {
+                if let Some(lease) = self.board.run(Arc::clone(&job), plan, blocks) {
+                    Haul::new(self, job, lease).run(Some((answer, response)), at_work).await;
+                }
+            }
+            Ok(Opened::UpToDate(size)) => self.board.up_to_date(size),
+            Err(error) => self.board.fail(error),
+        }
+    }
+}
+
+impl Pulse {
+    /// The blocks below which the gap between two requests would show.
+    fn blocks(&self, block_size: u64) -> u32 {
+        let bytes = self.rate * self.waited.as_secs_f64() * LEASE_ROUND_TRIPS;
+        let blocks = whole_f64(bytes / as_f64(block_size)).unwrap_or(0);
+        u32::try_from(blocks).unwrap_or(u32::MAX)
+    }
+}

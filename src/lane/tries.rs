@@ -1,0 +1,57 @@
+//! Counts the failures of one lane in a row and asks the rules what follows.
+
+use std::time::{Duration, Instant};
+
+use crate::board::Board;
+use crate::error::Error;
+use crate::fetch::Fetch;
+use crate::limits::PROGRESS_BYTES_MIN;
+use crate::meter::Event;
+use crate::retry::{self, Decision, Policy};
+
+/// The failures since the last progress.
+pub(super) struct Tries<'a> {
+    fetch: &'a Fetch,
+    failures: u32,
+}
+
+/// What follows a failure.
+pub(super) enum Verdict {
+    Again(Duration),
+    GiveUp(Error),
+}
+
+impl<'a> Tries<'a> {
+    pub(super) fn new(fetch: &'a Fetch) -> Self {
+        Self { fetch, failures: 0 }
+    }
+
+    pub(super) fn fetch(&self) -> &'a Fetch {
+        self.fetch
+    }
+
+    /// Judges a failure that came after `progress` bytes since the last one.
+    pub(super) fn judge(&mut self, error: Error, progress: u64, board: &Board) -> Verdict {
+        if progress >= PROGRESS_BYTES_MIN {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        let policy = Policy { retries: self.fetch.options.retries };
+        let asked = error.wait_asked();
+        match retry::judge(error.kind(), self.failures, asked, fastrand::f64(), &policy) {
+            Decision::Again(wait) => {
+                if asked.is_some() {
+                    board.hold(wait, Instant::now());
+                }
+                self.fetch.meter.tell(Event::Retry {
+                    kind: error.kind(),
+                    attempt: self.failures,
+                    wait,
+                    message: error.to_string(),
+                });
+                Verdict::Again(wait)
+            }
+            Decision::GiveUp => Verdict::GiveUp(error),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The plan against a model: a set of free blocks, a set of leases, a set of landed blocks.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Wants a whole free run.
+const ALL: Want = Want { lanes: 1, at_least: u32::MAX, at_most: u32::MAX, below: u32::MAX };
+
+#[derive(Clone, Debug)]
+enum Op {
+    Lease(Want),
+    Land { lease: usize, block: usize },
+    GiveBack { lease: usize },
+    Shrink { lease: usize, end: usize },
+}
+
+fn wants() -> impl Strategy<Value = Want> {
+    (0..9u32, 0..9u32, 0..40u32, prop_oneof![Just(u32::MAX), 0..200u32])
+        .prop_map(|(lanes, at_least, at_most, below)| Want { lanes, at_least, at_most, below })
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => wants().prop_map(Op::Lease),
+        9 => any::<(usize, usize)>().prop_map(|(lease, block)| Op::Land { lease, block }),
+        1 => any::<usize>().prop_map(|lease| Op::GiveBack { lease }),
+        1 => any::<(usize, usize)>().prop_map(|(lease, end)| Op::Shrink { lease, end }),
+    ]
+}
+
+/// The model: what a correct plan must look like.
+#[derive(Default)]
+struct Model {
+    free: BTreeSet<u32>,
+    landed: BTreeSet<u32>,
+    leases: Vec<(Lease, BTreeSet<u32>)>,
+}
+
+impl Model {
+    fn apply(&mut self, plan: &mut Plan, op: &Op) {
+        match op {
+            Op::Lease(want) => self.lease(plan, want),
+            Op::Land { lease, block } => {
+                let Some(at) = self.pick(*lease) else { return };
+                let missing: Vec<u32> = self.leases[at].1.iter().copied().collect();
+                let block = missing[block % missing.len()];
+                plan.landed(self.leases[at].0.id, block);
+                self.landed.insert(block);
+                self.leases[at].1.remove(&block);
+                self.forget_done();
+            }
+            Op::GiveBack { lease } => {
+                let Some(at) = self.pick(*lease) else { return };
+                let (lease, missing) = self.leases.remove(at);
+                plan.give_back(lease.id);
+                plan.give_back(lease.id);
+                self.free.extend(missing);
+            }
+            Op::Shrink { lease, end } => {
+                let Some(at) = self.pick(*lease) else { return };
+                let (lease, missing) = &mut self.leases[at];
+                let length = units::narrow(u64::from(lease.blocks.end - lease.blocks.start)) + 1;
+                let end = lease.blocks.start + u32::try_from(end % length).unwrap();
+                plan.shrink(lease.id, end);
+                lease.blocks.end = end;
+                self.free.extend(missing.split_off(&end));
+                self.forget_done();
+            }
+        }
+    }
+
+    fn lease(&mut self, plan: &mut Plan, want: &Want) {
+        let lowest = self.free.first().copied().filter(|lowest| *lowest < want.below);
+        let Some(lease) = plan.lease(want) else {
+            assert_eq!(lowest, None, "a free block was not leased");
+            return;
+        };
+        assert_eq!(Some(lease.blocks.start), lowest, "not the lowest run");
+        assert!(!lease.blocks.is_empty() && lease.blocks.end <= want.below);
+        assert!(lease.blocks.len() <= units::narrow(u64::from(want.at_most.max(1))));
+        let blocks: BTreeSet<u32> = lease.blocks.clone().collect();
+        for block in &blocks {
+            assert!(self.free.remove(block), "block {block} was leased or landed already");
+        }
+        self.leases.push((lease, blocks));
+    }
+
+    fn pick(&self, number: usize) -> Option<usize> {
+        (!self.leases.is_empty()).then(|| number % self.leases.len())
+    }
+
+    fn forget_done(&mut self) {
+        self.leases.retain(|(_, missing)| !missing.is_empty());
+    }
+
+    fn agrees(&self, plan: &Plan) {
+        let prefix = (0..).find(|block| !self.landed.contains(block)).unwrap();
+        let bytes: u64 = self.landed.iter().map(|block| length(plan, *block)).sum();
+        assert_eq!(plan.free_blocks(), u32::try_from(self.free.len()).unwrap());
+        assert_eq!(plan.is_idle(), self.leases.is_empty());
+        assert_eq!(plan.landed_prefix(), prefix);
+        assert_eq!(plan.landed_bytes(), bytes);
+        assert_eq!(plan.is_complete(), plan.blocks() == u32::try_from(self.landed.len()).ok());
+    }
+}
+
+fn length(plan: &Plan, index: u32) -> u64 {
+    let extent = plan.extent(index);
+    extent.end - extent.start
+}
+
+/// Lands whatever is left, lease by lease.
+fn finish(plan: &mut Plan) {
+    while let Some(lease) = plan.lease(&ALL) {
+        for block in lease.blocks.rev() {
+            plan.landed(lease.id, block);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_block_is_lost_or_leased_twice_and_all_land(
+        size in 0..2000u64, block_size in 1..40u64, ops in prop::collection::vec(ops(), 0..300)
+    ) {
+        let mut plan = Plan::new(Some(size), block_size).unwrap();
+        let mut model = Model { free: (0..plan.blocks().unwrap()).collect(), ..Model::default() };
+        for op in &ops {
+            model.apply(&mut plan, op);
+            model.agrees(&plan);
+        }
+        for (lease, _) in model.leases.drain(..) {
+            plan.give_back(lease.id);
+        }
+        finish(&mut plan);
+        prop_assert!(plan.is_complete() && plan.is_idle());
+        prop_assert_eq!(plan.landed_bytes(), size);
+    }
+
+    #[test]
+    fn extents_tile_the_file(size in 0..100_000u64, block_size in 16..5000u64) {
+        let plan = Plan::new(Some(size), block_size).unwrap();
+        let mut offset = 0;
+        for index in 0..plan.blocks().unwrap() {
+            let extent = plan.extent(index);
+            prop_assert_eq!(extent.start, offset);
+            prop_assert!(extent.start < extent.end && extent.end - extent.start <= block_size);
+            offset = extent.end;
+        }
+        prop_assert_eq!(offset, size);
+    }
+
+    #[test]
+    fn a_stream_of_any_length_ends_complete(
+        size in 0..2000u64, block_size in 1..40u64, landed_first in any::<bool>(), broken in 0..60u32
+    ) {
+        let mut plan = Plan::new(None, block_size).unwrap();
+        let mut lease = plan.lease(&ALL).unwrap();
+        prop_assert_eq!(&lease.blocks, &(0..u32::MAX));
+        prop_assert_eq!(plan.lease(&ALL), None);
+        let blocks = u32::try_from(size.div_ceil(block_size)).unwrap();
+        for index in 0..blocks {
+            if index == broken {
+                plan.give_back(lease.id);
+                lease = plan.lease(&ALL).unwrap();
+                prop_assert_eq!(&lease.blocks, &(index..u32::MAX));
+            }
+            if index + 1 == blocks && !landed_first {
+                plan.ended(size);
+            }
+            plan.landed(lease.id, index);
+        }
+        prop_assert!(!plan.is_complete() || !landed_first);
+        plan.ended(size);
+        prop_assert!(plan.is_complete() && plan.is_idle());
+        prop_assert_eq!((plan.landed_bytes(), plan.free_blocks()), (size, 0));
+        prop_assert_eq!(plan.landed_prefix(), blocks);
+    }
+}
+
+#[test]
+fn leases_shrink_towards_the_end() {
+    let mut plan = Plan::new(Some(1000), 1).unwrap();
+    let want = Want { lanes: 5, at_least: 8, at_most: 64, below: u32::MAX };
+    let mut lengths = Vec::new();
+    while let Some(lease) = plan.lease(&want) {
+        lengths.push(lease.blocks.len());
+    }
+    assert_eq!(lengths[0], 64);
+    assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
+    assert!(lengths.contains(&50) && lengths.last() == Some(&8), "{lengths:?}");
+}
+
+#[test]
+fn an_empty_file_is_complete_at_once() {
+    let mut plan = Plan::new(Some(0), 1 << 20).unwrap();
+    assert!(plan.is_complete() && plan.is_idle());
+    assert_eq!(plan.blocks(), Some(0));
+    assert_eq!(plan.lease(&ALL), None);
+}
+
+#[test]
+fn a_stream_that_ends_without_a_byte_is_complete() {
+    let mut plan = Plan::new(None, 1 << 20).unwrap();
+    let lease = plan.lease(&ALL).unwrap();
+    assert!(!plan.is_complete());
+    plan.ended(0);
+    assert!(plan.is_complete() && plan.is_idle());
+    plan.give_back(lease.id);
+}
+
+#[test]
+fn a_stream_that_ends_while_nobody_has_the_lease_leaves_its_rest_free() {
+    let mut plan = Plan::new(None, 10).unwrap();
+    let lease = plan.lease(&ALL).unwrap();
+    plan.landed(lease.id, 1);
+    plan.give_back(lease.id);
+    plan.ended(35);
+    assert_eq!(plan.free_blocks(), 3);
+    assert_eq!(plan.lease(&ALL).unwrap().blocks, 0..1);
+    assert_eq!(plan.lease(&ALL).unwrap().blocks, 2..4);
+}
+
+#[test]
+fn more_blocks_than_can_be_tracked_is_wrong_usage() {
+    let most = u64::from(limits::BLOCKS_MAX) * 4096;
+    let error = Plan::new(Some(most + 1), 4096).unwrap_err();
+    assert_eq!(error.kind(), Kind::Usage);
+    assert!(error.to_string().contains("--block-size"), "{error}");
+    assert!(Plan::new(Some(u64::MAX), 1).is_err());
+}
+
+#[test]
+#[should_panic(expected = "landed twice")]
+fn a_block_cannot_land_twice() {
+    let mut plan = Plan::new(Some(3), 1).unwrap();
+    let lease = plan.lease(&ALL).unwrap();
+    plan.landed(lease.id, 1);
+    plan.landed(lease.id, 1);
+}
+
+#[test]
+#[should_panic(expected = "landed outside")]
+fn a_recalled_block_cannot_land() {
+    let mut plan = Plan::new(Some(3), 1).unwrap();
+    let lease = plan.lease(&ALL).unwrap();
+    plan.shrink(lease.id, 1);
+    plan.landed(lease.id, 1);
+}

@@ -1,0 +1,45 @@
+//! Chunks for the caller of the library: each in memory of its own, in whatever order they arrive.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::block::Block;
+use crate::error::{Error, Kind, Result};
+use crate::units::wide;
+
+/// A piece of the file and where it belongs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// File offset of the first byte.
+    pub offset: u64,
+    /// The bytes; the caller's to keep.
+    pub bytes: Bytes,
+}
+
+impl Chunk {
+    /// File offset behind the last byte.
+    pub fn end(&self) -> u64 {
+        self.offset + wide(self.bytes.len())
+    }
+}
+
+impl std::fmt::Debug for Chunk {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Chunk({}..{})", self.offset, self.end())
+    }
+}
+
+pub(crate) struct Chunks(mpsc::Sender<Result<Chunk>>);
+
+impl Chunks {
+    pub(crate) fn new(sender: mpsc::Sender<Result<Chunk>>) -> Self {
+        Self(sender)
+    }
+
+    /// Waits until the caller has room for the chunk.
+    pub(super) async fn commit(&self, block: Block) -> Result<()> {
+        let chunk = Chunk { offset: block.offset(), bytes: block.into_bytes() };
+        let gone = |_| Error::new(Kind::Interrupted, "the receiver of the chunks is gone");
+        self.0.send(Ok(chunk)).await.map_err(gone)
+    }
+}

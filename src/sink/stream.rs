@@ -1,0 +1,135 @@
+//! In order into a descriptor: standard output, a FIFO, a device, or nowhere but through the digest.
+//!
+//! A thread of its own writes, because a pipe may block for as long as its reader likes. Blocks wait for their turn in
+//! a map; the board deals leases only as far ahead as a pool has blocks, so the next block in turn always has memory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use crate::block::Block;
+use crate::digest::{Algo, Checksum, Hasher};
+use crate::error::{Error, Kind, Result};
+use crate::units::wide;
+
+pub(crate) struct Stream {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    goes_nowhere: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: BTreeMap<u64, (Block, oneshot::Sender<Result<()>>)>,
+    over: bool,
+    digest: Option<Checksum>,
+}
+
+impl Stream {
+    /// Starts the writer; `out: None` only hashes.
+    ///
+    /// # Errors
+    /// `Kind::Internal` if no thread can be started.
+    pub(crate) fn start(out: Option<File>, algo: Option<Algo>) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let goes_nowhere = out.is_none();
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("ringpull-stream".into())
+            .spawn(move || write_in_order(&theirs, out, algo.map(Hasher::new)))
+            .map_err(|error| Error::new(Kind::Internal, "cannot start a thread").because(error))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), goes_nowhere })
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        if self.goes_nowhere { "discard" } else { "stream" }
+    }
+
+    /// Waits until the block's turn has come and it is written.
+    pub(super) async fn commit(&self, block: Block) -> Result<()> {
+        let (done, written) = oneshot::channel();
+        self.shared.lock().waiting.insert(block.offset(), (block, done));
+        self.shared.changed.notify_one();
+        written.await.unwrap_or_else(|_| Err(Error::new(Kind::Interrupted, "the stream was stopped")))
+    }
+
+    /// Ends the stream after all commits are done; the digest, if one was asked for.
+    pub(crate) fn finish(&self) -> Option<Checksum> {
+        self.end();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic there has been reported; there is then no digest, which the caller notices.
+            let _ = thread.join();
+        }
+        self.shared.lock().digest.take()
+    }
+
+    fn end(&self) {
+        self.shared.lock().over = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Drop for Stream {
+    /// Does not wait: a write into a pipe nobody reads cannot be interrupted, and ends with the process.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the block at `offset`; `None` when the stream is over.
+    fn take(&self, offset: u64) -> Option<(Block, oneshot::Sender<Result<()>>)> {
+        let mut state = self.lock();
+        loop {
+            if let Some(next) = state.waiting.remove(&offset) {
+                return Some(next);
+            }
+            if state.over {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn write_in_order(shared: &Shared, mut out: Option<File>, mut hasher: Option<Hasher>) {
+    let mut offset = 0;
+    while let Some((block, done)) = shared.take(offset) {
+        let written = match &mut out {
+            Some(out) => out.write_all(block.bytes()).map_err(explain),
+            None => Ok(()),
+        };
+        if let Some(hasher) = &mut hasher {
+            hasher.update(block.bytes());
+        }
+        offset += wide(block.filled());
+        drop(block);
+        // The lane may be gone already; then nobody is there to be told.
+        let _ = done.send(written);
+    }
+    shared.lock().digest = hasher.map(Hasher::finish);
+}
+
+fn explain(error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => {
+            Error::new(Kind::LocalIo, "the output was closed before the whole file was written")
+        }
+        _ => Error::local("write to", "the output stream".as_ref(), error),
+    }
+}

@@ -1,0 +1,99 @@
+//! A body in chunks or until the connection closes: hyper takes the frames off, one copy into the block.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::conn::Conn;
+use super::head::{Driver, View};
+use crate::block::Block;
+use crate::error::{Error, Escaped, Kind, Result};
+use crate::io::Received;
+
+/// The connection while such a body is on it.
+pub(super) struct Framed {
+    driver: Driver,
+    incoming: Incoming,
+    /// What is left of the last frame.
+    frame: Bytes,
+    ended: bool,
+    driver_ended: bool,
+}
+
+impl Framed {
+    pub(super) fn new(driver: Driver, view: &View, incoming: Incoming) -> Self {
+        view.open();
+        Self { driver, incoming, frame: Bytes::new(), ended: false, driver_ended: false }
+    }
+
+    /// Receives body bytes; see [`super::Response::fill`].
+    pub(super) async fn fill(
+        &mut self,
+        mut block: Block,
+        max: usize,
+        wait: Duration,
+    ) -> (Result<Received>, Block) {
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut got = 0;
+        while got < max && !self.ended {
+            if self.frame.is_empty() {
+                match tokio::time::timeout_at(deadline, self.next_frame()).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) if got == 0 => return (Err(error), block),
+                    Err(_) if got == 0 => return (Ok(Received::Nothing), block),
+                    Ok(Err(_)) | Err(_) => break,
+                }
+            }
+            let count = block.fill_from(&self.frame[..self.frame.len().min(max - got)]);
+            let _ = self.frame.split_to(count);
+            got += count;
+        }
+        (Ok(if got > 0 { Received::Bytes(got) } else { Received::End }), block)
+    }
+
+    /// The connection, if the body has ended and nothing came behind it.
+    pub(super) fn into_conn(self) -> Option<Conn> {
+        if !self.ended || self.driver_ended || !self.frame.is_empty() {
+            return None;
+        }
+        let (conn, rest) = self.driver.into_parts()?;
+        rest.is_empty().then_some(conn)
+    }
+
+    async fn next_frame(&mut self) -> Result<()> {
+        let next = std::future::poll_fn(|cx| self.poll_frame(cx)).await;
+        match next {
+            Some(Ok(frame)) => self.frame = frame,
+            Some(Err(error)) => return Err(explain(&error)),
+            None => self.ended = true,
+        }
+        Ok(())
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
+        if !self.driver_ended && self.driver.poll(cx).is_ready() {
+            // Its error, if any, comes out of the body too.
+            self.driver_ended = true;
+        }
+        let frame = std::pin::pin!(self.incoming.frame()).poll(cx);
+        frame.map(|frame| {
+            // Trailers carry nothing we use.
+            frame.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()))
+        })
+    }
+}
+
+fn explain(error: &hyper::Error) -> Error {
+    let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    let why = Escaped(&why);
+    if error.is_incomplete_message() || error.is_closed() {
+        Error::new(Kind::Reset, "the server closed the connection before the end of the body")
+    } else if error.is_parse() {
+        Error::new(Kind::Protocol, format!("the body's framing is broken: {why}"))
+    } else {
+        Error::new(Kind::Reset, format!("the connection broke: {why}"))
+    }
+}

@@ -1,0 +1,111 @@
+//! Asks and fills: one HTTP/1.1 exchange at a time over TCP or TLS, its body straight into blocks.
+//!
+//! [`Client::ask`] dials or takes an idle connection, lets hyper send the request and parse the head, and returns a
+//! [`Response`] whose body is received by the thread's own backend. It judges nothing: that is the gate's work. It
+//! writes no file and follows no redirect by itself.
+
+mod client;
+mod conn;
+mod dial;
+mod framed;
+mod head;
+mod idle;
+mod raw;
+mod route;
+mod tls;
+
+pub use client::{Client, ClientBuilder, Family};
+pub(crate) use route::Route;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+
+use crate::block::Block;
+use crate::error::Result;
+use crate::io::Received;
+use crate::limits::DRAIN_BYTES_MAX;
+
+/// What to ask for. The URL and the credentials that may go there are the route's.
+pub(crate) struct Request<'a> {
+    pub(crate) route: &'a Route,
+    /// The value of the Range field.
+    pub(crate) range: Option<String>,
+    /// A conditional field, such as If-Range.
+    pub(crate) condition: Option<(HeaderName, HeaderValue)>,
+    /// Time from the request to the end of the response head.
+    pub(crate) head_timeout: Duration,
+}
+
+/// A response head, and the body behind it.
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) http: Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) remote: SocketAddr,
+    /// Bytes of all heads, interim ones included.
+    pub(crate) head_bytes: usize,
+    /// Time from the request to the head: about one round trip and the server's thinking.
+    pub(crate) waited: Duration,
+    body: Body,
+    key: idle::Key,
+}
+
+enum Body {
+    /// Content-Length told the length: received by the backend itself.
+    Raw(raw::Raw),
+    /// Chunked, or until the connection closes: hyper takes the frames off.
+    Framed(framed::Framed),
+}
+
+impl Response {
+    /// Receives at most `max` body bytes into the block, for at most `wait`.
+    ///
+    /// `Received::End` is the clean end of the body. Dropping the future loses the connection and the block's bytes.
+    ///
+    /// # Errors
+    /// `Kind::Reset` if the body was cut short, `Kind::Protocol` if its framing is broken.
+    pub(crate) async fn fill(
+        &mut self,
+        block: Block,
+        max: usize,
+        wait: Duration,
+    ) -> (Result<Received>, Block) {
+        match &mut self.body {
+            Body::Raw(raw) => raw.fill(block, max, wait).await,
+            Body::Framed(framed) => framed.fill(block, max, wait).await,
+        }
+    }
+
+    /// Gives the connection back to the client, if it is in a state to serve another request.
+    pub(crate) fn recycle(self, client: &Client) {
+        let conn = match self.body {
+            Body::Raw(raw) => raw.into_conn(self.remote),
+            Body::Framed(framed) => framed.into_conn(),
+        };
+        if let Some(conn) = conn {
+            client.keep(self.key, conn);
+        }
+    }
+
+    /// Reads a short body nobody wants, so that the connection can be used again, and gives it back.
+    pub(crate) async fn drain(mut self, client: &Client, wait: Duration) {
+        let Body::Raw(raw) = &mut self.body else { return };
+        if raw.left() > DRAIN_BYTES_MAX {
+            return;
+        }
+        let length = crate::units::narrow(raw.left());
+        let place = crate::block::Place { index: 0, offset: 0, length };
+        let mut block = Block::own(place);
+        while raw.left() > 0 {
+            let max = block.wanted() - block.filled();
+            let received;
+            (received, block) = raw.fill(block, max, wait).await;
+            if !matches!(received, Ok(Received::Bytes(_))) {
+                return;
+            }
+        }
+        self.recycle(client);
+    }
+}
