@@ -4,7 +4,7 @@ use sha2::Digest;
 
 use crate::ends::Fault;
 use crate::harness::Run;
-use crate::origin::{File, Origin};
+use crate::origin::{Cut, File, Origin, Reply};
 use crate::ways::backends;
 
 fn hex(bytes: &[u8]) -> String {
@@ -52,8 +52,8 @@ fn a_digest_is_checked_after_retries_and_changes_too() {
     let new = File::new(3 << 20).version(2);
     let [digest, ..] = digests(&new.whole());
     Fault::of(new, move |request, reply| match request.nth {
-        0..4 => crate::origin::Reply::honest(&new.version(1), request),
-        4 => reply.cut(10_000, crate::origin::Cut::Reset),
+        0 => Reply::honest(&new.version(1), request).cut(200_000, Cut::Close),
+        1 | 2 => reply.cut(10_000, Cut::Reset),
         _ => reply,
     })
     .args(&["--checksum", &digest])

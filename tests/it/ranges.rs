@@ -1,11 +1,16 @@
 //! Answers to range requests that a download must survive, or refuse: never wrong bytes.
 
 use crate::ends::{Fault, SIZE};
-use crate::origin::{Body, File, Reply, Request, Validator};
+use crate::origin::{Body, Cut, File, Reply, Request, Validator};
 
-/// Changes every 206 but the first, when the plan already holds a size and a validator.
+/// Bends every 206 but the first, when the plan already holds a size and a validator. The first is cut short, so
+/// that a single connection has to ask again too.
 fn later(request: &Request, reply: Reply, bend: impl Fn(Reply) -> Reply) -> Reply {
-    if request.nth > 0 && reply.is_part() { bend(reply) } else { reply }
+    match request.nth {
+        0 => reply.cut(200_000, Cut::Close),
+        _ if reply.is_part() => bend(reply),
+        _ => reply,
+    }
 }
 
 fn span(request: &Request) -> (u64, u64) {

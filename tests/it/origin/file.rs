@@ -4,9 +4,7 @@
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
-
-/// What the served files were last modified on, long ago: a strong date by RFC 9110 section 8.8.2.2.
-pub(crate) const MODIFIED: &str = "Wed, 01 Jan 2020 10:20:30 GMT";
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The unit of generating and comparing, in bytes.
 const PIECE: usize = 1 << 20;
@@ -51,6 +49,11 @@ impl File {
 
     pub(crate) fn validator(self, validator: Validator) -> Self {
         Self { validator, ..self }
+    }
+
+    /// When this version appeared, long ago: a strong date by RFC 9110 section 8.8.2.2.
+    pub(crate) fn modified(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_500_000_000 + self.version)
     }
 
     pub(crate) fn etag(&self) -> String {

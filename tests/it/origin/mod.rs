@@ -22,7 +22,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 pub(crate) use certificate::Certificate;
-pub(crate) use file::{File, MODIFIED, Validator, assert_file_is};
+pub(crate) use file::{File, Validator, assert_file_is};
 pub(crate) use latch::Latch;
 pub(crate) use reply::{Body, Cut, Reply};
 pub(crate) use request::Request;

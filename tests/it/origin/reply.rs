@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use super::file::{File, MODIFIED, Validator};
+use super::file::{File, Validator};
 use super::latch::Latch;
 use super::request::Request;
 
@@ -103,7 +103,7 @@ impl Reply {
     pub(crate) fn honest(file: &File, request: &Request) -> Self {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let modified = match file.validator {
-            Validator::Strong | Validator::Date => Some(MODIFIED.to_owned()),
+            Validator::Strong | Validator::Date => Some(httpdate::fmt_http_date(file.modified())),
             Validator::FreshDate => Some(date.clone()),
             Validator::Weak | Validator::None => None,
         };
@@ -114,7 +114,7 @@ impl Reply {
         };
         let condition_holds = request.header("if-range").is_none_or(|condition| {
             Some(condition) == etag.as_deref().filter(|etag| !etag.starts_with("W/"))
-                || (file.validator == Validator::Date && condition == MODIFIED)
+                || (file.validator == Validator::Date && Some(condition) == modified.as_deref())
         });
         let range = request.range.clone().filter(|_| condition_holds && request.method == "GET");
         let mut reply = match range {
