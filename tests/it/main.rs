@@ -1,3 +1,23 @@
-//! The integration tests, one binary.
+//! The whole program from outside: the real binary against scripted servers.
 
+mod alternates;
+mod digests;
+mod ends;
+mod framing;
+mod happy;
+mod harness;
+mod input;
+mod names;
+mod origin;
+mod ranges;
+mod redirects;
+mod serial;
 mod serve;
+mod signals;
+mod stream;
+mod talk;
+mod target;
+mod tls;
+mod transient;
+mod validators;
+mod ways;

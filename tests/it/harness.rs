@@ -1,0 +1,291 @@
+//! Runs the real program in an empty directory with a clean environment, and judges what it leaves.
+//!
+//! After every run, whatever its end: no panic, no control character on stderr, nothing beside the target. A run
+//! that ends badly says so in one line and leaves the directory as it was.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::origin::{File, assert_file_is};
+
+/// A run that takes longer hangs: it is killed and the test fails.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The program with its arguments and directory, not yet started.
+pub(crate) struct Run {
+    command: Command,
+    dir: TempDir,
+}
+
+impl Run {
+    /// `ringpull --progress none URL` in an empty directory.
+    pub(crate) fn new(url: &str) -> Self {
+        Self::bare().args(["--progress", "none", url])
+    }
+
+    /// `ringpull` without an argument.
+    pub(crate) fn bare() -> Self {
+        Self::by(Command::new(env!("CARGO_BIN_EXE_ringpull")))
+    }
+
+    /// The program started by another one.
+    pub(crate) fn by(mut command: Command) -> Self {
+        // Beside the build and not in /tmp: that is often a tmpfs, and direct writes want a disk.
+        let dir = tempfile::Builder::new().prefix("it-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let dir = dir.unwrap();
+        fs::create_dir(dir.path().join("work")).unwrap();
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", dir.path()).current_dir(dir.path().join("work"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, dir }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Puts a file into the working directory before the run.
+    pub(crate) fn put(self, name: &str, bytes: &[u8]) -> Self {
+        fs::write(self.path(name), bytes).unwrap();
+        self
+    }
+
+    /// A place in the working directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("work").join(name)
+    }
+
+    /// Starts the program and returns at once.
+    pub(crate) fn start(mut self) -> Started {
+        let before = tree(self.dir.path());
+        let mut child = self.command.spawn().unwrap();
+        let stderr = collect(child.stderr.take().unwrap());
+        let stdout = child.stdout.take();
+        Started { child, stderr, stdout, before, dir: self.dir, begun: Instant::now() }
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn finish(self) -> Outcome {
+        self.start().finish()
+    }
+
+    /// Runs the program to its end, however much it says.
+    pub(crate) fn finish_talking(self) -> Outcome {
+        let outcome = self.start().end();
+        outcome.assert_quiet_end();
+        outcome
+    }
+
+    /// Runs the program to its complaint about the command line, which may take several lines.
+    pub(crate) fn finish_usage(self) {
+        let outcome = self.start().end();
+        outcome.assert_code(2);
+        outcome.assert_quiet_end();
+        outcome.assert_unchanged();
+        assert!(!outcome.stderr.is_empty());
+    }
+}
+
+/// The program at work.
+pub(crate) struct Started {
+    child: Child,
+    stderr: Receiver<Vec<u8>>,
+    pub(crate) stdout: Option<ChildStdout>,
+    before: BTreeMap<PathBuf, u64>,
+    dir: TempDir,
+    begun: Instant,
+}
+
+impl Started {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end and judges it.
+    pub(crate) fn finish(self) -> Outcome {
+        let outcome = self.end();
+        outcome.assert_quiet_end();
+        if outcome.code != Some(0) {
+            outcome.assert_problem();
+        }
+        outcome
+    }
+
+    /// Waits for the end; the end of stderr is taken for the end of the process.
+    fn end(mut self) -> Outcome {
+        let stdout = self.stdout.take().map(collect);
+        let Ok(stderr) = self.stderr.recv_timeout(DEADLINE.saturating_sub(self.begun.elapsed()))
+        else {
+            self.child.kill().unwrap();
+            let stderr = self.stderr.recv().unwrap_or_default();
+            let _ = self.child.wait();
+            panic!("hangs after {DEADLINE:?}: {}", String::from_utf8_lossy(&stderr));
+        };
+        let status = self.child.wait().unwrap();
+        let outcome = Outcome {
+            code: status.code(),
+            stdout: stdout.map_or(Vec::new(), |bytes| bytes.recv().unwrap_or_default()),
+            stderr: String::from_utf8(stderr).expect("stderr is UTF-8"),
+            before: self.before,
+            dir: self.dir,
+        };
+        assert!(status.signal().is_none(), "killed by {status}: {}", outcome.stderr);
+        outcome
+    }
+}
+
+/// Reads a pipe to its end on a thread of its own.
+fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    receiver
+}
+
+/// How a run ended and what it left.
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+    before: BTreeMap<PathBuf, u64>,
+    dir: TempDir,
+}
+
+impl Outcome {
+    /// No panic, and nothing that steers a terminal.
+    fn assert_quiet_end(&self) {
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        let control = self.stderr.chars().find(|char| char.is_control() && *char != '\n');
+        assert_eq!(control, None, "{:?}", self.stderr);
+    }
+
+    /// One line says why, and the directory is as it was.
+    fn assert_problem(&self) {
+        let lines = self.problem_lines();
+        assert_eq!(lines.len(), 1, "one line says what is wrong: {:?}", self.stderr);
+        assert!(lines[0].starts_with("ringpull: "), "{:?}", self.stderr);
+        self.assert_unchanged();
+    }
+
+    fn assert_unchanged(&self) {
+        assert_eq!(tree(self.dir.path()), self.before, "left something: {}", self.stderr);
+    }
+
+    /// What stderr says besides notes and retries.
+    fn problem_lines(&self) -> Vec<&str> {
+        let besides = ["ringpull: note: ", "ringpull: retry "];
+        self.stderr
+            .lines()
+            .filter(|line| !besides.iter().any(|talk| line.starts_with(talk)))
+            .collect()
+    }
+
+    /// Exit code 0, exactly this file under `name`, and nothing else that was not there before.
+    pub(crate) fn assert_gives(&self, name: &str, file: &File) -> &Self {
+        self.assert_code(0);
+        assert_file_is(&self.path(name), file);
+        let mut after = tree(self.dir.path());
+        let mut before = self.before.clone();
+        let place = Path::new("work").join(name);
+        before.remove(&place);
+        after.remove(&place);
+        assert_eq!(after, before, "left something beside the target");
+        self
+    }
+
+    /// This exit code and a line with all of `words`.
+    pub(crate) fn assert_fails(&self, code: i32, words: &[&str]) {
+        assert_ne!(code, 0);
+        self.assert_code(code);
+        let line = self.problem_lines()[0];
+        for word in words {
+            assert!(
+                line.to_lowercase().contains(&word.to_lowercase()),
+                "{word:?} is not in: {line}"
+            );
+        }
+    }
+
+    /// Exit code 0 and a directory like before.
+    pub(crate) fn assert_leaves_nothing(&self) -> &Self {
+        self.assert_code(0);
+        self.assert_unchanged();
+        self
+    }
+
+    pub(crate) fn assert_code(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+    }
+
+    /// The events of `--json` on stdout.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        parse_events(std::str::from_utf8(&self.stdout).unwrap())
+    }
+
+    /// The one event of this name.
+    pub(crate) fn event(&self, name: &str) -> Value {
+        let mut events = self.events();
+        events.retain(|event| event["event"] == name);
+        assert_eq!(events.len(), 1, "{name}: {}", String::from_utf8_lossy(&self.stdout));
+        events.remove(0)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("work").join(name)
+    }
+}
+
+/// Parses lines of JSON, each an object with a name and a time.
+pub(crate) fn parse_events(text: &str) -> Vec<Value> {
+    let parse = |line: &str| {
+        let event: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(event["event"].is_string() && event["t"].is_number(), "{line}");
+        event
+    };
+    text.lines().map(parse).collect()
+}
+
+/// Every file and directory below `root`, with the sizes of the files.
+fn tree(root: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                open.push(entry.path());
+            }
+            let size = if kind.is_file() { entry.metadata().unwrap().len() } else { 0 };
+            found.insert(entry.path().strip_prefix(root).unwrap().to_owned(), size);
+        }
+    }
+    found
+}

@@ -1,0 +1,122 @@
+//! Standard output as the target: every byte in order, nothing else among them.
+
+use std::io::Read;
+
+use crate::harness::{Run, parse_events};
+use crate::origin::{Cut, File, Origin, Running};
+use crate::ways::backends;
+
+fn file() -> File {
+    File::new((6 << 20) + 5)
+}
+
+fn origin() -> Running {
+    Origin::new().file("/f.bin", file()).start()
+}
+
+fn streaming(origin: &Running) -> Run {
+    Run::new(&origin.url("/f.bin")).args(["-o", "-", "-b", "64k", "-c", "4"])
+}
+
+#[test]
+fn the_body_is_all_that_comes_out() {
+    let origin = origin();
+    for io in backends() {
+        let outcome = streaming(&origin).args(["--io", io]).finish();
+        outcome.assert_leaves_nothing();
+        assert_eq!(file().difference(&outcome.stdout[..]), None);
+    }
+}
+
+#[test]
+fn events_go_to_stderr_beside_a_body() {
+    let origin = origin();
+    let outcome = streaming(&origin).arg("--json").finish();
+    outcome.assert_leaves_nothing();
+    assert_eq!(file().difference(&outcome.stdout[..]), None);
+    let events = parse_events(&outcome.stderr);
+    assert_eq!(events.first().unwrap()["event"], "start");
+    assert_eq!(events.last().unwrap()["event"], "summary");
+}
+
+#[test]
+fn a_stream_has_no_sink_of_another_kind() {
+    let origin = origin();
+    for write in ["mmap", "direct", "buffered"] {
+        let run = streaming(&origin).args(["--write", write]);
+        run.finish().assert_fails(2, &[write]);
+    }
+    assert_eq!(origin.log().len(), 0);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_download() {
+    let origin = origin();
+    for io in backends() {
+        let mut started = streaming(&origin).args(["--io", io]).start();
+        let mut reader = started.stdout.take().unwrap();
+        let mut first = [0];
+        reader.read_exact(&mut first).unwrap();
+        assert_eq!(first[..], file().expected(0..1));
+        drop(reader);
+        started.finish().assert_fails(7, &[]);
+    }
+}
+
+#[test]
+fn a_slow_reader_holds_the_download_back() {
+    let size = 256 << 20;
+    let origin = Origin::new().file("/f.bin", File::new(size)).start();
+    let mut started = streaming(&origin).start();
+    let mut reader = started.stdout.take().unwrap();
+    let mut first = [0; 4096];
+    reader.read_exact(&mut first).unwrap();
+    started.signal(rustix::process::Signal::INT);
+    started.finish().assert_fails(130, &[]);
+    assert!(origin.served_bytes() < size / 2, "{} bytes fetched", origin.served_bytes());
+}
+
+#[test]
+fn a_broken_connection_leaves_no_gap_in_a_stream() {
+    let origin = Origin::new()
+        .bent("/f.bin", file(), |request, reply| match request.nth {
+            0 | 2 | 3 => reply.cut(100_000, Cut::Reset),
+            _ => reply,
+        })
+        .start();
+    for io in backends() {
+        let outcome = streaming(&origin).args(["--io", io]).finish();
+        assert_eq!(file().difference(&outcome.stdout[..]), None, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_changes_cannot_be_taken_back_from_a_stream() {
+    let new = file().version(2);
+    let origin = Origin::new()
+        .at("/f.bin", move |request| {
+            let file = if request.nth > 4 { new } else { file() };
+            crate::origin::Reply::honest(&file, request)
+        })
+        .start();
+    streaming(&origin).finish().assert_fails(6, &["changed"]);
+}
+
+#[test]
+fn a_fifo_gets_the_bytes_in_order_and_stays_a_fifo() {
+    use std::os::unix::fs::FileTypeExt;
+    let origin = origin();
+    let run = Run::new(&origin.url("/f.bin")).args(["-o", "pipe", "-b", "64k", "-c", "4"]);
+    let pipe = run.path("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+    let started = run.start();
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || file().difference(std::fs::File::open(pipe).unwrap())
+    });
+    let outcome = started.finish();
+    outcome.assert_leaves_nothing();
+    assert!(std::fs::symlink_metadata(pipe).unwrap().file_type().is_fifo());
+    assert_eq!(reader.join().unwrap(), None);
+}
