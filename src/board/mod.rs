@@ -259,6 +259,18 @@ impl Board {
         }
     }
 
+    /// Waits until the stage is about to end: whoever still asks should stop.
+    pub(crate) async fn ending(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if matches!(self.lock().stage, Stage::Ending(_) | Stage::Over(_)) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits for the end of the download and takes its result.
     pub(crate) async fn wait(&self) -> Result<Ending> {
         loop {

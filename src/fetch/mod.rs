@@ -68,7 +68,7 @@ impl Fetch {
         meter: Arc<Meter>,
     ) -> Self {
         let addresses = std::iter::once(url.clone()).chain(options.alternates.iter().cloned());
-        let routes: Vec<_> = addresses.map(Route::new).collect();
+        let routes: Vec<_> = addresses.map(|address| Route::new(address, &url)).collect();
         let alternates = Alternates::new(routes.len(), options.checksum.is_some());
         let places = Places { versions: vec![None; routes.len()], routes, alternates };
         Self { options, meter, url, goal, existing, places: Mutex::new(places) }

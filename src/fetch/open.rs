@@ -37,7 +37,8 @@ impl Fetch {
     /// `Kind::Exists` for a target that differs, `Kind::Refused` for a file above `max_filesize`, or a
     /// local failure.
     pub(crate) async fn open(&self, answer: &Answer) -> Result<Opened> {
-        let manner = if answer.ranged { Manner::Ranges } else { Manner::OneStream };
+        let several = answer.ranged && self.may_combine(&answer.version);
+        let manner = if several { Manner::Ranges } else { Manner::OneStream };
         self.open_version(answer.version.clone(), manner, answer.disposition.as_deref()).await
     }
 
@@ -79,11 +80,13 @@ impl Fetch {
         Ok(Opened::Job(Arc::new(job), plan))
     }
 
-    fn check_size(&self, size: Option<u64>) -> Result<()> {
+    /// Refuses a file of more bytes than the caller allows.
+    pub(crate) fn check_size(&self, size: Option<u64>) -> Result<()> {
         match (size, self.options.max_filesize) {
             (Some(size), Some(max)) if size > max => {
                 let (size, max) = (show_size(size), show_size(max));
-                let message = format!("the file has {size}, more than --max-filesize {max}");
+                let message =
+                    format!("the file has {size} or more, and --max-filesize allows {max}");
                 Err(Error::new(Kind::Refused, message))
             }
             _ => Ok(()),

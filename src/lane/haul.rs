@@ -150,6 +150,7 @@ impl<'a> Haul<'a> {
             if self.job.is_cancelled() {
                 return Err(Stop::LetGo);
             }
+            self.check_size()?;
             self.commit_if_full().await?;
         }
         let exact = answer.length.is_some_and(|length| answer.offset + length == end);
@@ -166,6 +167,15 @@ impl<'a> Haul<'a> {
         narrow(match self.lane.fetch.options.limit_rate {
             Some(_) => self.lane.board.slice().map_or(room, |slice| room.min(slice)),
             None => room,
+        })
+    }
+
+    /// A file of unknown size may turn out larger than allowed.
+    fn check_size(&self) -> Result<(), Stop> {
+        let checked = self.lane.fetch.check_size(Some(self.cursor));
+        checked.map_err(|error| {
+            self.lane.board.fail(error);
+            Stop::LetGo
         })
     }
 
@@ -254,7 +264,16 @@ impl<'a> Haul<'a> {
         let index = block.index();
         assert!(self.lease.blocks.contains(&index), "a lane writes only within its lease");
         let (io, job) = (self.lane.io.clone(), Arc::clone(&self.job));
-        let write = tokio::task::spawn_local(async move { job.sink.commit(&io, block).await });
+        let write = tokio::task::spawn_local(async move {
+            if !job.sink.may_block_for_ever() {
+                return job.sink.commit(&io, block).await;
+            }
+            tokio::select! {
+                biased;
+                done = job.sink.commit(&io, block) => done,
+                () = job.cancelled() => Ok(None),
+            }
+        });
         self.writes.push_back((index, write));
     }
 

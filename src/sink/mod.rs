@@ -124,6 +124,11 @@ impl Sink {
         matches!(self, Self::Stream(_))
     }
 
+    /// Whether a commit may wait for somebody who never comes: the reader of a pipe, the caller.
+    pub(crate) fn may_block_for_ever(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Chunks(_))
+    }
+
     /// Whether the file can be started anew: what went down a stream cannot be taken back.
     pub(crate) fn can_start_anew(&self) -> bool {
         !matches!(self, Self::Stream(_) | Self::Chunks(_))

@@ -352,7 +352,8 @@ mod tests {
             .header(HeaderName::from_static("x-secret"), HeaderValue::from_static("s"))
             .build()
             .unwrap();
-        let mut route = Route::new(url::Url::parse("http://a.test/f").unwrap());
+        let typed = url::Url::parse("http://a.test/f").unwrap();
+        let mut route = Route::new(typed.clone(), &typed);
         let home = request_for(&client, &route);
         assert_eq!(home.headers()[AUTHORIZATION], "Basic dTpw");
         assert_eq!(home.headers()["x-secret"], "s");

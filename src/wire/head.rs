@@ -123,7 +123,11 @@ fn failure(error: &hyper::Error, seen: usize) -> Failure {
     let too_large = io_cause
         .and_then(io::Error::get_ref)
         .is_some_and(|inner| inner.downcast_ref::<TooLarge>().is_some());
-    let error = if too_large {
+    let alert = io_cause.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
+    let error = if let Some(rustls::Error::AlertReceived(alert)) = alert {
+        Error::new(Kind::Tls, format!("the server refuses the TLS connection: {alert:?}"))
+            .hint("does it want a client certificate? see --cert and --key")
+    } else if too_large {
         Error::new(Kind::Protocol, "the response head is larger than any honest one")
     } else if error.is_parse() {
         let why = error.to_string();

@@ -1,6 +1,6 @@
 //! Where a file really is: the URL that was typed, the redirects from there, and who may see the credentials.
 
-use url::Url;
+use url::{Origin, Url};
 
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::limits::HEAD_CHAIN_BYTES_MAX;
@@ -9,6 +9,8 @@ use crate::limits::HEAD_CHAIN_BYTES_MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     typed: Url,
+    /// The origin whose credentials we hold.
+    home: Origin,
     /// The URLs visited since the typed one; the last is current.
     hops: Vec<Url>,
     head_bytes: usize,
@@ -22,8 +24,10 @@ pub(crate) struct RedirectRule {
 }
 
 impl Route {
-    pub(crate) fn new(typed: Url) -> Self {
-        Self { typed, hops: Vec::new(), head_bytes: 0 }
+    /// The way to `typed`; credentials belong to the origin of `home`, which is another where `typed` is an
+    /// alternate.
+    pub(crate) fn new(typed: Url, home: &Url) -> Self {
+        Self { typed, home: home.origin(), hops: Vec::new(), head_bytes: 0 }
     }
 
     /// The URL to ask next.
@@ -34,7 +38,7 @@ impl Route {
     /// Whether credentials, custom headers and the client certificate may go to the current URL: only to
     /// the origin (scheme, host and port) that the user typed.
     pub(crate) fn is_home(&self) -> bool {
-        self.url().origin() == self.typed.origin()
+        self.url().origin() == self.home
     }
 
     /// Whether the current URL came from a redirect.
@@ -104,7 +108,8 @@ mod tests {
     const RULE: RedirectRule = RedirectRule { max: 3, https_only: false };
 
     fn route(url: &str) -> Route {
-        Route::new(Url::parse(url).unwrap())
+        let url = Url::parse(url).unwrap();
+        Route::new(url.clone(), &url)
     }
 
     #[test]
