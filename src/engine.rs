@@ -259,7 +259,7 @@ impl Drop for Alarm {
 impl Backend {
     fn note(&self, io: &Io) {
         let code = match io {
-            Io::Uring => 1,
+            Io::Uring(_) => 1,
             Io::Epoll => 2,
         };
         self.used.fetch_max(code, Relaxed);

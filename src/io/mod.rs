@@ -11,6 +11,7 @@ pub(crate) mod uring;
 
 use std::fs::File;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::block::{Block, Pool};
 #[derive(Clone)]
 pub(crate) enum Io {
     /// io_uring through tokio-uring.
-    Uring,
+    Uring(Rc<uring::Ring>),
     /// tokio's epoll loop, and pwrite(2) on helper threads.
     Epoll,
 }
@@ -57,10 +58,18 @@ pub(crate) enum Until {
 pub(crate) type Work = Box<dyn FnOnce(Io) -> std::pin::Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 impl Io {
+    /// Prepares the pool of this thread for many O_DIRECT writes.
+    pub(crate) fn prepare(&self, pool: &Pool) {
+        match self {
+            Self::Uring(ring) => ring.register(pool),
+            Self::Epoll => {}
+        }
+    }
+
     /// Takes a socket over from tokio.
     pub(crate) fn adopt(&self, stream: TcpStream) -> io::Result<Socket> {
         match self {
-            Self::Uring => uring::Socket::adopt(stream).map(Socket::Uring),
+            Self::Uring(_) => uring::Socket::adopt(stream).map(Socket::Uring),
             Self::Epoll => Ok(Socket::Epoll(stream)),
         }
     }
@@ -75,7 +84,7 @@ impl Io {
         length: usize,
     ) -> (io::Result<()>, Block) {
         match self {
-            Self::Uring => uring::write(file, block, length).await,
+            Self::Uring(_) => uring::write(file, block, length).await,
             Self::Epoll => epoll::write(file, block, length).await,
         }
     }

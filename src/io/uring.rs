@@ -18,6 +18,7 @@
 
 #![expect(unsafe_code, reason = "buffers are lent to the kernel; the module doc has the argument")]
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
@@ -76,15 +77,39 @@ pub(super) fn run(pool: &Pool, work: Work) -> Result<(), (Refusal, Work)> {
         Err(error) => return Err((Refusal(error), work)),
     };
     runtime.block_on(async {
-        // Without registration writes work too, only with more work for the kernel.
-        let registry = FixedBufRegistry::new([Whole(pool.clone())]);
-        pool.set_registered(registry.register().is_ok());
-        work(Io::Uring).await;
-        pool.set_registered(false);
-        // Locked memory is accounted for until this, and the ring may outlive the block pool's use.
-        let _ = registry.unregister();
+        let ring = Rc::new(Ring::default());
+        work(Io::Uring(Rc::clone(&ring))).await;
+        ring.unregister(pool);
     });
     Ok(())
+}
+
+/// What a thread's ring knows of the thread's pool.
+#[derive(Default)]
+pub(crate) struct Ring(OnceCell<Option<FixedBufRegistry<Whole>>>);
+
+impl Ring {
+    /// Registers the pool's memory, once, for O_DIRECT writes: the kernel then need not pin pages for each.
+    ///
+    /// All of the memory becomes resident by it, so it waits until somebody needs it. Where the limit on locked
+    /// memory refuses, writes work all the same.
+    pub(super) fn register(&self, pool: &Pool) {
+        self.0.get_or_init(|| {
+            let registry = FixedBufRegistry::new([Whole(pool.clone())]);
+            let registered = registry.register().is_ok();
+            pool.set_registered(registered);
+            registered.then_some(registry)
+        });
+    }
+
+    /// Ends the registration before the ring does: locked memory is accounted for until then.
+    fn unregister(&self, pool: &Pool) {
+        pool.set_registered(false);
+        if let Some(Some(registry)) = self.0.get() {
+            // Closing the ring does it otherwise.
+            let _ = registry.unregister();
+        }
+    }
 }
 
 /// A ring as large as we like, or as the limit on locked memory allows; without the newer flags on older
@@ -112,7 +137,7 @@ fn make_runtime() -> io::Result<tokio_uring::Runtime> {
 }
 
 /// The memory of a whole pool as one registered buffer: blocks are addressed inside it.
-struct Whole(Pool);
+pub(crate) struct Whole(Pool);
 
 // SAFETY: the pointer stays the same and valid while the pool is held; pool memory is always initialised.
 unsafe impl IoBuf for Whole {

@@ -60,6 +60,7 @@ impl<'a> Haul<'a> {
 
     /// Works until the lease has landed or must be given back. `first` is an answer that is there already.
     pub(super) async fn run(mut self, first: Option<(Answer, Box<Response>)>, _: &AtWork<'_>) {
+        self.job.sink.prepare(&self.lane.io, &self.lane.pool);
         let started = (Instant::now(), self.cursor);
         let fetch = Arc::clone(&self.lane.fetch);
         let mut tries = Tries::new(&fetch);

@@ -96,6 +96,13 @@ impl Sink {
         }
     }
 
+    /// Gets a lane thread ready for its commits.
+    pub(crate) fn prepare(&self, io: &Io, pool: &Pool) {
+        if let Self::Direct(_) = self {
+            io.prepare(pool);
+        }
+    }
+
     /// Lends the block for a place in the file. Waits for a free one: the only back-pressure there is.
     pub(crate) async fn lend(&self, pool: &Pool, place: Place) -> Block {
         match self {
