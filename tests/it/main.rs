@@ -7,6 +7,7 @@ mod framing;
 mod happy;
 mod harness;
 mod input;
+mod library;
 mod names;
 mod origin;
 mod ranges;
