@@ -4,16 +4,17 @@
 //! ended before the next begins, and after a signal none begins.
 
 use std::pin::pin;
+use std::time::Instant;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::config::{Item, Work};
 use super::signals::Signal;
 use crate::engine;
 use crate::error::{Error, Kind, Result};
 use crate::options::Outcome;
-use crate::report::{Report, Subject, Summary};
+use crate::report::{Report, Subject, Summary, TICK};
 use crate::sys;
 
 /// The signal that asks the program to stop, once there is one.
@@ -41,14 +42,14 @@ async fn one(item: &Item, report: &mut Report, stop: &mut Stop) -> Result<Outcom
     let cpu_before = sys::cpu_time();
     let download = engine::start(item.url.clone(), item.target.clone(), &item.options);
     let (meter, stopper) = (download.meter().clone(), download.stopper());
-    let mut tick = interval_at(Instant::now() + report.tick(), report.tick());
+    let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut wait = pin!(download.wait());
     let mut stopping = false;
     let result = loop {
         tokio::select! {
             result = &mut wait => break result,
-            _ = tick.tick() => report.sample(&meter),
+            _ = tick.tick() => report.sample(&meter, Instant::now()),
             // A sender that is gone sends no more; then only the download itself ends the loop.
             _ = stop.wait_for(Option::is_some), if !stopping => {
                 stopping = true;

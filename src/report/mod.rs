@@ -80,21 +80,13 @@ struct Running {
     rate: Rate,
     bar: Option<Bar>,
     plain_at: Instant,
+    json_at: Instant,
 }
 
 impl Report {
     /// A report on `output`.
     pub(crate) fn new(style: Style, output: Output) -> Self {
         Self { output, style, begun: Instant::now(), running: None }
-    }
-
-    /// The time between two samples.
-    pub(crate) fn tick(&self) -> Duration {
-        match self.style.progress {
-            _ if self.style.json => Duration::from_millis(500),
-            Progress::Bar if self.chats() => Duration::from_millis(100),
-            _ => Duration::from_secs(2),
-        }
     }
 
     /// Tells a remark, to people who want to know more.
@@ -109,28 +101,33 @@ impl Report {
         let bar = (self.style.progress == Progress::Bar && self.chats() && !self.style.json)
             .then(|| Bar::begin(&subject.name));
         let now = Instant::now();
-        self.running =
-            Some(Running { subject, rate: Rate::begin(now), bar, plain_at: now + PLAIN_EVERY });
+        let (plain_at, json_at) = (now + PLAIN_EVERY, now + JSON_EVERY);
+        self.running = Some(Running { subject, rate: Rate::begin(now), bar, plain_at, json_at });
         self.event(&Body::Start {});
     }
 
-    /// Looks at the item that runs: shows its events and its progress.
-    pub(crate) fn sample(&mut self, meter: &Meter) {
+    /// Looks at the item that runs, every [`TICK`]: shows its events, and its progress where it is
+    /// time for it.
+    pub(crate) fn sample(&mut self, meter: &Meter, now: Instant) {
         self.drain(meter);
         let plain = self.style.progress != Progress::None && self.chats();
         let Some(running) = &mut self.running else { return };
-        let now = Instant::now();
         let frame = Frame::look(meter, &mut running.rate, now);
-        if let Some(bar) = &mut running.bar {
-            bar.draw(&frame);
+        let json = is_due(&mut running.json_at, JSON_EVERY, now);
+        match &mut running.bar {
+            Some(bar) => bar.draw(&frame),
+            None if is_due(&mut running.plain_at, PLAIN_EVERY, now)
+                && plain
+                && frame.phase != Phase::Done =>
+            {
+                let line = words::plain(&running.subject.name, &frame);
+                self.line(&line);
+            }
+            None => (),
         }
-        let due = now >= running.plain_at && frame.phase != Phase::Done;
-        if plain && due && running.bar.is_none() {
-            running.plain_at = now + PLAIN_EVERY;
-            let line = words::plain(&running.subject.name, &frame);
-            self.line(&line);
+        if json {
+            self.event(&Body::progress(&frame));
         }
-        self.event(&Body::progress(&frame));
     }
 
     /// The item that runs is over, for `cpu` of processor time; a failure ends with `exit_code`.
@@ -212,9 +209,21 @@ impl Report {
     }
 }
 
-/// The time between two plain lines, and before the first: a little less than the tick, which is
-/// never exact.
-const PLAIN_EVERY: Duration = Duration::from_millis(1900);
+/// Whether `at` has come; then it moves on by `every`, or to `now` where it fell behind.
+fn is_due(at: &mut Instant, every: Duration, now: Instant) -> bool {
+    let due = now >= *at;
+    if due {
+        *at = now.max(*at + every);
+    }
+    due
+}
+
+/// The time between two looks: the pace of the bar, and the most that an event waits to be told.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// The time between two plain lines, and before the first: a short download gets none.
+const PLAIN_EVERY: Duration = Duration::from_secs(2);
+/// The time between two progress events.
+const JSON_EVERY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

@@ -52,7 +52,8 @@ fn play(style: Style, result: &Result<Outcome>) -> (String, Vec<Value>) {
         wait: Duration::ZERO,
         message: "cut".into(),
     });
-    report.sample(&meter);
+    report.sample(&meter, Instant::now());
+    report.sample(&meter, Instant::now() + Duration::from_secs(9));
     report.end(&meter, result, Duration::from_millis(408), 3);
     report.summary(Summary { items: 1, exit_code: 3, ..Summary::default() });
     let events = events.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -71,14 +72,28 @@ fn people_read_notes_retries_and_a_closing_line() {
         lines[..2],
         ["ringpull: note: io_uring is blocked\\u{1b}", "ringpull: retry 1 in 0.0 s: cut"]
     );
-    assert!(lines[2].starts_with("file.iso: 2.00 GiB in 1.07 s"), "{text}");
-    assert_eq!((lines.len(), events.len()), (3, 0));
+    assert_eq!(lines[2], "file.iso: 0 B, connecting");
+    assert!(lines[3].starts_with("file.iso: 2.00 GiB in 1.07 s"), "{text}");
+    assert_eq!((lines.len(), events.len()), (4, 0));
 }
 
 #[test]
 fn without_progress_there_are_no_retries() {
     let (text, _) = play(Style { progress: Progress::None, ..STYLE }, &Ok(outcome()));
     assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn a_short_download_gets_no_progress() {
+    let (text, events) = (Page::default(), Page::default());
+    let style = Style { json: true, verbose: true, ..STYLE };
+    let mut report = Report::new(style, Output::new(text.clone(), events.clone()));
+    report.begin(subject());
+    for _ in 0..9 {
+        report.sample(&Meter::default(), Instant::now());
+    }
+    report.end(&Meter::default(), &Ok(outcome()), Duration::ZERO, 0);
+    assert_eq!((text.text().lines().count(), events.text().lines().count()), (1, 2));
 }
 
 #[test]
