@@ -1,4 +1,4 @@
-//! Without something that ties all answers to one version of the file, one response must carry the whole of it.
+//! Without something that ties all answers to one version of the file, one response must carry it all.
 
 use crate::ends::{Fault, SIZE};
 use crate::harness::Run;

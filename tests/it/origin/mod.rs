@@ -1,7 +1,8 @@
 //! A scripted HTTP/1.1 origin: virtual files, honest answers, and scripts that bend them.
 //!
 //! It runs inside the test on blocking sockets, a thread a connection, over plain TCP or TLS. It logs every
-//! request. Dropping [`Running`] stops it and joins its threads; a failed assertion in a script fails the test.
+//! request. Dropping [`Running`] stops it and joins its threads; a failed assertion in a script fails the
+//! test.
 
 mod answer;
 mod certificate;
