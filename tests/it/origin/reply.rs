@@ -1,6 +1,6 @@
 //! What the origin answers: an honest reply first, then a script bends it.
 //!
-//! A reply is plain data: status, verbatim header lines, a body, and what goes wrong on the way. Knobs compose.
+//! A reply is plain data: status, verbatim header lines, a body, and what goes wrong on the way.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
