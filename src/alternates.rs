@@ -1,7 +1,8 @@
 //! Chooses among the addresses of one file.
 //!
-//! Validators mean nothing across hosts (RFC 9110 section 8.8.1), so several addresses are used side by side only
-//! under a digest. Without one the others only stand in while the first has not answered yet. Pure: it counts and chooses.
+//! Validators mean nothing across hosts (RFC 9110 section 8.8.1), so several addresses are used side by
+//! side only under a digest. Without one the others only stand in while the first has not answered yet.
+//! Pure: it counts and chooses.
 
 /// The addresses of one file and what became of them; address 0 is the one that was typed first.
 #[derive(Debug)]

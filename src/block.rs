@@ -1,18 +1,24 @@
 //! The block: the unit of memory, and the pool that limits how much of it there is.
 //!
-//! A [`Block`] is memory on loan together with its place in the file. It is filled from the front by exactly one
-//! owner at a time (ownership travels with each operation) and goes back to its pool when dropped.
+//! A [`Block`] is memory on loan together with its place in the file. It is filled from the front by
+//! exactly one owner at a time (ownership travels with each operation) and goes back to its pool when
+//! dropped.
 //!
 //! # Why the `unsafe` here is sound
 //! A block holds a raw pointer into memory that lives at least as long as the block: a slot of its pool's
-//! anonymous mapping (the block holds an `Arc` of the pool), a window of a file mapping (the same, an `Arc`), or
-//! memory of its own. No two blocks overlap: a pool slot is on the free list or in one block, never both; windows are handed
-//! out per file block, which the plan leases to one lane at a time. The memory is always initialised (anonymous
-//! and file pages read as zeros), so slices over it are valid. A block is `Send` because nothing in it is tied to a thread.
+//! anonymous mapping (the block holds an `Arc` of the pool), a window of a file mapping (the same, an
+//! `Arc`), or memory of its own. No two blocks overlap: a pool slot is on the free list or in one block,
+//! never both; windows are handed out per file block, which the plan leases to one lane at a time. The
+//! memory is always initialised (anonymous and file pages read as zeros), so slices over it are valid. A
+//! block is `Send` because nothing in it is tied to a thread.
 
-#![expect(unsafe_code, reason = "raw memory is lent to the kernel; the module doc has the argument")]
+#![expect(
+    unsafe_code,
+    reason = "raw memory is lent to the kernel; the module doc has the argument"
+)]
 
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::{Advice, MmapMut};
@@ -37,10 +43,15 @@ unsafe impl Send for Block {}
 
 /// Whose memory it is.
 enum Memory {
-    Pooled { pool: Arc<Shared>, slot: u32 },
+    Pooled {
+        pool: Arc<Shared>,
+        slot: u32,
+    },
     Own(Vec<u8>),
     /// Kept alive by whatever the sink mapped.
-    Window { _mapping: Arc<dyn std::any::Any + Send + Sync> },
+    Window {
+        _mapping: Arc<dyn std::any::Any + Send + Sync>,
+    },
 }
 
 /// Where a block belongs: its index and its byte range in the file.
@@ -55,15 +66,16 @@ impl Block {
     /// A block of memory of its own, for callers who keep it.
     pub(crate) fn own(place: Place) -> Self {
         let mut memory = vec![0; place.length];
-        let start = NonNull::new(memory.as_mut_ptr()).expect("proof: a Vec's pointer is never null");
+        let start =
+            NonNull::new(memory.as_mut_ptr()).expect("proof: a Vec's pointer is never null");
         Self::at(start, place, Memory::Own(memory))
     }
 
     /// A block over memory that a sink has mapped.
     ///
     /// # Safety
-    /// `start..start + place.length` is readable and writable until `mapping` is dropped, initialised, and no other
-    /// block or reference overlaps it while this block lives.
+    /// `start..start + place.length` is readable and writable until `mapping` is dropped, initialised, and
+    /// no other block or reference overlaps it while this block lives.
     pub(crate) unsafe fn window(
         start: NonNull<u8>,
         place: Place,
@@ -110,7 +122,8 @@ impl Block {
     pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
         let length = self.wanted - self.filled;
         let start = self.spare_ptr();
-        // SAFETY: the memory is valid and initialised for `wanted` bytes, and `&mut self` makes this the only reference.
+        // SAFETY: the memory is valid and initialised for `wanted` bytes, and `&mut self` makes this the
+        // only reference.
         unsafe { std::slice::from_raw_parts_mut(start, length) }
     }
 
@@ -151,7 +164,8 @@ impl Block {
         let Memory::Pooled { pool, .. } = &self.memory else { return self.filled };
         assert!(padded <= pool.block_size, "padding must stay inside the block");
         let rest = self.spare_ptr();
-        // SAFETY: a pooled block owns `block_size >= padded` bytes, of which `filled..padded` start at `rest`.
+        // SAFETY: a pooled block owns `block_size >= padded` bytes, of which `filled..padded` start at
+        // `rest`.
         unsafe { rest.write_bytes(0, padded - self.filled) };
         padded
     }
@@ -163,13 +177,17 @@ impl Block {
             _ => self.wanted,
         };
         assert!(length <= room, "a write must stay inside the block");
-        // SAFETY: the memory is valid and initialised for `room` bytes, and `&self` keeps others from filling it.
+        // SAFETY: the memory is valid and initialised for `room` bytes, and `&self` keeps others from
+        // filling it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), length) }
     }
 
     /// Whether io_uring knows this memory as registered buffer 0 of the ring of its pool's thread.
     pub(crate) fn is_registered(&self) -> bool {
-        matches!(&self.memory, Memory::Pooled { pool, .. } if pool.registered.load(std::sync::atomic::Ordering::Relaxed))
+        match &self.memory {
+            Memory::Pooled { pool, .. } => pool.registered.load(Relaxed),
+            Memory::Own(_) | Memory::Window { .. } => false,
+        }
     }
 
     /// The filled bytes as a value of their own, without a copy where the memory is the block's own.
@@ -203,7 +221,7 @@ struct Shared {
     memory: Mapping,
     block_size: usize,
     blocks: u32,
-    registered: std::sync::atomic::AtomicBool,
+    registered: AtomicBool,
     /// Free slots; the last freed is lent first, so that its pages are warm and few pages are ever touched.
     free: Mutex<Vec<u32>>,
     freed: Notify,
@@ -216,8 +234,8 @@ struct Mapping {
     _memory: MmapMut,
 }
 
-// SAFETY: the mapping is never resized or unmapped before drop, and its bytes are reached only through blocks, which
-// never overlap.
+// SAFETY: the mapping is never resized or unmapped before drop, and its bytes are reached only through
+// blocks, which never overlap.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
@@ -279,7 +297,7 @@ impl Pool {
 
     /// Notes whether the memory is registered with the ring of this pool's thread.
     pub(crate) fn set_registered(&self, registered: bool) {
-        self.0.registered.store(registered, std::sync::atomic::Ordering::Relaxed);
+        self.0.registered.store(registered, Relaxed);
     }
 }
 
@@ -319,7 +337,8 @@ mod tests {
     #[test]
     fn two_blocks_never_overlap() {
         let pool = Pool::new(2, 4096).unwrap();
-        let mut blocks = [pool.try_lend(place(0, 4096)).unwrap(), pool.try_lend(place(1, 4096)).unwrap()];
+        let mut blocks =
+            [pool.try_lend(place(0, 4096)).unwrap(), pool.try_lend(place(1, 4096)).unwrap()];
         for (block, value) in blocks.iter_mut().zip([1, 2]) {
             block.fill_from(&[value; 4096]);
         }

@@ -2,8 +2,10 @@
 //!
 //! Each lane thread has its own runtime, ring, block pool and lanes. Nothing here moves a byte.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot};
@@ -93,6 +95,17 @@ impl Download {
         self.result.try_recv().unwrap_or_else(|_| Err(died()))
     }
 
+    pub(crate) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome>> {
+        let result = std::task::ready!(Pin::new(&mut self.result).poll(cx));
+        Poll::Ready(result.unwrap_or_else(|_| Err(died())))
+    }
+
+    /// Stops the download without waiting for its threads, which end by themselves.
+    pub(crate) fn abandon(mut self) {
+        self.stopper.stop();
+        drop(self.thread.take());
+    }
+
     fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             // A panic there closes the channel, which is reported.
@@ -153,7 +166,8 @@ impl Crew {
     /// Starts the threads. `board` is made for the number of blocks in the smallest pool.
     ///
     /// # Errors
-    /// `Kind::Usage` if io_uring was demanded and the kernel refuses; `Kind::Internal` if threads cannot be had.
+    /// `Kind::Usage` if io_uring was demanded and the kernel refuses; `Kind::Internal` if threads cannot be
+    /// had.
     pub(crate) fn start(
         fetch: &Arc<Fetch>,
         board: impl FnOnce(u32) -> Arc<Board>,
@@ -245,7 +259,7 @@ impl Drop for Alarm {
 impl Backend {
     fn note(&self, io: &Io) {
         let code = match io {
-            Io::Uring => 1,
+            Io::Uring(_) => 1,
             Io::Epoll => 2,
         };
         self.used.fetch_max(code, Relaxed);
@@ -311,8 +325,8 @@ fn lanes_of(thread: usize, threads: usize, lanes: usize) -> usize {
     (thread..lanes).step_by(threads).count()
 }
 
-/// A pool for `lanes` lanes, one of `threads`: what they would like, within the bound on memory, but never so little
-/// that lanes wait for each other.
+/// A pool for `lanes` lanes, one of `threads`: what they would like, within the bound on memory, but never
+/// so little that lanes wait for each other.
 fn pool(block_size: u64, lanes: usize, threads: usize) -> Result<Pool> {
     let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
     let share = POOL_BYTES_MAX / crate::units::wide(threads) / block_size;

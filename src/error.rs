@@ -235,8 +235,8 @@ pub fn reason(error: &std::io::Error) -> String {
 
 /// Shows a string that came from outside without letting it steer the terminal or forge a log line.
 ///
-/// Control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls and the backslash are
-/// written as `\u{..}` escapes.
+/// Control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls and the
+/// backslash are written as `\u{..}` escapes.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -256,7 +256,8 @@ fn is_unsafe_to_show(char: char) -> bool {
     char.is_control()
         || char == '\\'
         || matches!(char,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -274,10 +275,12 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_missing_directory_have_their_own_words() {
-        let full = Error::local("write", "f".as_ref(), std::io::Error::from_raw_os_error(libc::ENOSPC));
+        let full =
+            Error::local("write", "f".as_ref(), std::io::Error::from_raw_os_error(libc::ENOSPC));
         assert_eq!((full.kind(), full.exit_code()), (Kind::NoSpace, 7));
         assert_eq!(full.to_string().lines().count(), 1);
-        let missing = Error::local("create", "d/f".as_ref(), std::io::Error::from_raw_os_error(libc::ENOENT));
+        let missing =
+            Error::local("create", "d/f".as_ref(), std::io::Error::from_raw_os_error(libc::ENOENT));
         assert!(missing.to_string().contains("no such file or directory"), "{missing}");
     }
 }

@@ -1,32 +1,144 @@
-//! ringpull
-#![allow(dead_code)]
+//! ringpull downloads files over HTTP(S) on Linux as fast as the machine allows, and says "done" only when
+//! every byte is right and on disk.
+//!
+//! **The promise:** success means that every byte was written at the offset the server said, from one
+//! version of the file, is durable and, if a digest was given, has that digest. Anything else is an
+//! [`Error`], and nothing stands under the target's name.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut options = ringpull::Options::default();
+//! options.checksum = Some("md5=900150983cd24fb0d6963f7d28e17f72".parse()?);
+//! ringpull::download("https://example.com/file.iso", "file.iso", &options).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`download`] is the main job as one call, [`Downloader`] a file as a stream of chunks, [`Client`] who we
+//! are to servers: pass one to share its TLS settings, headers and idle connections. [`engine::start`]
+//! gives a handle to watch and stop. All of them work from any async runtime: the work is done by threads
+//! of their own.
+//!
+//! # The tour
+//!
+//! The rest of this page is for whoever reads or changes the code; it takes a quarter of an hour.
+//!
+//! ## The one idea
+//!
+//! **A file is a row of equal blocks. The sink lends a block, the wire fills it, the sink commits it, the
+//! plan remembers it.**
+//!
+//! The block (1 MiB by default, aligned in the file) is at once the unit of memory, of disk write, of
+//! alignment, of retry and of verification. So O_DIRECT alignment falls out, memory is blocks times their
+//! size, and back-pressure is "no free block".
+//!
+//! | noun | what it does | | noun | what it does |
+//! |---|---|---|---|---|
+//! | Plan | leases runs of blocks, takes them back | | Lane | runs one connection: lend, fill, commit |
+//! | Lease | bounds one request | | Fetch | lives one item from probe to rename |
+//! | Block | carries bytes | | Board | deals leases to idle lanes |
+//! | Pool | limits memory | | Engine | starts and stops the threads |
+//! | Wire | asks and fills | | Meter | counts |
+//! | Gate | judges an answer before a byte is written | | Report | shows |
+//! | Sink | lends blocks, commits them | | | |
+//!
+//! ## The floors
+//!
+//! A file imports only from its own floor and the floors below; `tests/tidy.rs` holds this table and fails
+//! on a wrong `use crate::`.
+//!
+//! ```text
+//! 5 faces    main  cli(arguments)  report(the only printer)  serve(static server)  downloader  lib
+//! 4 engine   engine(threads)  board(deals leases)  fetch(life of an item)  lane(lend, fill, commit)  options
+//! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}  digest
+//! 2 memory   block(Block, Pool)   io/{uring epoll}   sys
+//! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  alternates(choice)  name
+//! 0 words    error  units  meter  limits
+//! ```
+//!
+//! Floor 1 is pure: no async, no I/O, no clock; time comes as an argument. `unsafe` lives in `block`,
+//! `io/uring` and `sink/mmap`, each with its whole argument at its head. Seams are closed enums with one
+//! `match` a verb in their `mod.rs` and one file a variant. Every queue and loop has its bound in
+//! [`limits`] or, where one rule alone knows it, at the foot of its file. The library never prints and
+//! never exits.
+//!
+//! ## The way of a byte
+//!
+//! `socket -> block -> file`: two hops.
+//!
+//! 1. A lane takes a lease from the board and asks for its bytes. `wire/dial` resolves and connects (happy
+//!    eyeballs), `wire/tls` shakes hands; an idle connection is used where there is one.
+//! 2. hyper writes the request and parses the head, behind a wrapper (`wire/head`) that shows it the
+//!    connection only up to the blank line of the final head. The bounds on heads are enforced there.
+//! 3. The gate judges the head: status, Content-Range, lengths, codings, validators. Nothing is written
+//!    before it agrees.
+//! 4. A body of known length is received by the thread's backend straight into the block (`wire/raw`): one
+//!    `IORING_OP_RECV` with `MSG_WAITALL` a block, or plain reads on epoll. Under TLS, ciphertext comes in
+//!    reads of up to 256 KiB and plaintext goes straight into the block. Chunked bodies and those without a
+//!    length go through hyper (`wire/framed`), one copy more.
+//! 5. The sink commits the block while the lane fills the next: a registered O_DIRECT write, a buffered
+//!    write, or nothing at all where the block is a window of the mapped file.
+//! 6. The connection goes back to the client for the next lease.
+//!
+//! The first ranged request is probe and first data in one. Its answer tells size, version and whether
+//! ranges work; then the other lanes start. Without a strong validator or a digest, ranges are not
+//! combined: the file comes in one response.
+//!
+//! ## Threads
+//!
+//! One thread lives the life of the item ([`engine`]). Per core, one lane thread with its own runtime,
+//! ring, block pool and lanes. Threads share the open file, the board (plan and stages behind one mutex,
+//! touched per lease and per block) and the meter's atomics. Digests are hashed on a thread of their own,
+//! from memory where blocks come in order and read back behind the frontier where not.
+//!
+//! io_uring is refused in many places: default container filters, small limits on locked memory,
+//! `kernel.io_uring_disabled`. Then the same lanes run on epoll, with one line that says why. Both backends
+//! keep the same promises and pass the same tests.
+//!
+//! ## The end
+//!
+//! All blocks landed: the sink cuts off padding, the digest is compared, mode and time are set, the part
+//! file is synced, renamed without replacing, and its directory synced. A failure at any point removes the
+//! part file. To continue such a file in a later run is what the missing noun, the ledger, will be for: it
+//! will stand beside the plan, which already says what landed.
+
 pub mod error;
 pub mod limits;
 pub mod meter;
 pub mod units;
 
-pub(crate) mod alternates;
-pub(crate) mod gate;
-pub(crate) mod name;
-pub(crate) mod pace;
-pub(crate) mod plan;
-pub(crate) mod retry;
-pub(crate) mod throttle;
+mod alternates;
+mod gate;
+mod name;
+mod pace;
+mod plan;
+mod retry;
+mod throttle;
 
-pub(crate) mod block;
-pub(crate) mod io;
+mod block;
+mod io;
 pub mod sys;
 
 pub mod digest;
-pub(crate) mod sink;
-pub mod wire;
+mod sink;
+mod wire;
 
-pub(crate) mod board;
+mod board;
 pub mod engine;
-pub(crate) mod fetch;
-pub(crate) mod lane;
-pub mod options;
+mod fetch;
+mod lane;
+mod options;
 
+#[doc(hidden)]
 pub mod cli;
-pub mod report;
+mod downloader;
+mod report;
 pub mod serve;
+
+pub use digest::{Algo, Checksum};
+pub use downloader::{ChunkStream, Downloader, DownloaderBuilder, download};
+pub use engine::{Download, Stopper};
+pub use error::{Error, Kind, Result};
+pub use options::{Connections, IoChoice, Options, Outcome, Target, Verified, Write};
+pub use sink::Chunk;
+pub use wire::{Client, ClientBuilder, Family};

@@ -1,4 +1,5 @@
-//! Every bound of the program on one page, each with its reason. Nothing queues, loops or grows without one of these.
+//! Every bound of the program on one page, each with its reason. Nothing queues, loops or grows without one
+//! of these.
 
 use std::time::Duration;
 
@@ -20,11 +21,14 @@ pub const CONNECTIONS_AUTO_MAX: u16 = 16;
 /// Most lane threads.
 pub const THREADS_MAX: u16 = 64;
 
-/// Blocks that the first request asks for: it is probe and first data in one, and must not cost much if it turns
-/// out that the file has to be fetched in one stream.
+/// Blocks that the first request asks for: it is probe and first data in one, and must not cost much if it
+/// turns out that the file has to be fetched in one stream.
 pub const PROBE_BLOCKS: u32 = 8;
-/// Round trips that the transfer of a lease should take at least, so that the gap between requests does not show.
+/// Round trips that the transfer of a lease should take at least, so that the gap between requests does not
+/// show.
 pub const LEASE_ROUND_TRIPS: f64 = 50.0;
+/// Blocks that are worth taking over from a lane that falls behind: it loses its connection by it.
+pub const RECALL_BLOCKS_MIN: u32 = 4;
 /// Bytes below which an attempt counts as one without progress.
 pub const PROGRESS_BYTES_MIN: u64 = 64 << 10;
 /// Most blocks of one file (file size / block size): the plan keeps a bit and a lease for each.
@@ -35,7 +39,8 @@ pub const POOL_BYTES_MAX: u64 = 40 << 20;
 /// Blocks a lane would like to have: one that fills, and the rest on their way to the disk.
 pub const POOL_BLOCKS_PER_LANE: u32 = 4;
 
-/// Entries of a lane thread's submission queue. Each lane has one receive with its timeout and a few writes in flight.
+/// Entries of a lane thread's submission queue. Each lane has one receive with its timeout and a few writes
+/// in flight.
 pub const RING_ENTRIES: u32 = 256;
 /// Entries of the ring where the limit on locked memory refuses more.
 pub const RING_ENTRIES_MIN: u32 = 64;
@@ -99,7 +104,8 @@ pub const CHUNKS_MAX: usize = 4;
 
 /// Longest file name in bytes that we make up: room for a suffix below the usual 255.
 pub const NAME_BYTES_MAX: usize = 200;
-/// Below this many bytes `--write auto` takes the page cache: with the tiny files the open and fsync dominate.
+/// Below this many bytes `--write auto` takes the page cache: with the tiny files the open and fsync
+/// dominate.
 pub const DIRECT_BYTES_MIN: u64 = 4 << 20;
 
 /// Connections that `ringpull serve` answers at a time.
@@ -107,6 +113,8 @@ pub const SERVE_CONNECTIONS_MAX: usize = 1024;
 
 const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MIN <= BLOCK_SIZE_DEFAULT);
 const _: () = assert!(BLOCK_SIZE_DEFAULT <= BLOCK_SIZE_MAX);
-const _: () = assert!(CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX);
+const _: () = assert!(
+    CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX
+);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sends the first signal to whoever runs, on a thread of its own so that nothing can keep it from being noticed.
+/// Sends the first signal to whoever runs, on a thread of its own so that nothing can keep it from
+/// being noticed.
 fn watch_signals(stop: watch::Sender<Option<Signal>>) -> std::io::Result<()> {
     let runtime = runtime()?;
     let mut signals = {

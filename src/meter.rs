@@ -16,6 +16,8 @@ use crate::limits::EVENTS_MAX;
 pub struct Meter {
     size: AtomicU64,
     received: AtomicU64,
+    /// Received before the file started anew.
+    discarded: AtomicU64,
     landed: AtomicU64,
     digested: AtomicU64,
     connections: AtomicU32,
@@ -84,6 +86,7 @@ impl Default for Meter {
         Self {
             size: AtomicU64::new(u64::MAX),
             received: AtomicU64::new(0),
+            discarded: AtomicU64::new(0),
             landed: AtomicU64::new(0),
             digested: AtomicU64::new(0),
             connections: AtomicU32::new(0),
@@ -103,6 +106,11 @@ impl Meter {
     /// Body bytes received so far.
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)
+    }
+
+    /// Body bytes received in all, those in vain included.
+    pub fn fetched(&self) -> u64 {
+        self.discarded.load(Relaxed) + self.received()
     }
 
     /// Bytes written so far.
@@ -157,8 +165,10 @@ impl Meter {
         self.digested.fetch_add(bytes, Relaxed);
     }
 
+    /// Begins to count again, because the file starts anew; what was received in vain stays counted as
+    /// fetched.
     pub(crate) fn start_anew(&self) {
-        self.received.store(0, Relaxed);
+        self.discarded.fetch_add(self.received.swap(0, Relaxed), Relaxed);
         self.landed.store(0, Relaxed);
         self.digested.store(0, Relaxed);
     }

@@ -1,8 +1,9 @@
-//! Makes file names that are always one path component: out of URLs, out of Content-Disposition, and for our own
-//! files beside the target.
+//! Makes file names that are always one path component: out of URLs, out of Content-Disposition, and for
+//! our own files beside the target.
 //!
-//! It opens nothing and knows no directory's contents. Whatever a server sends, the result holds no separator, no
-//! control or invisible character, does not hide or look like an option, and fits a directory entry.
+//! It opens nothing and knows no directory's contents. Whatever a server sends, the result holds no
+//! separator, no control or invisible character, does not hide or look like an option, and fits a directory
+//! entry.
 
 #[cfg(test)]
 mod tests;
@@ -54,9 +55,9 @@ pub(crate) fn from_disposition(value: &str) -> Option<String> {
 
 /// The part of `name` that is safe as one path component.
 ///
-/// Takes what follows the last `/` or `\`; drops control, bidirectional and zero-width characters; strips dots,
-/// dashes and spaces in front, dots and spaces behind; cuts to [`NAME_BYTES_MAX`] and keeps the extension. `None`
-/// if nothing is left.
+/// Takes what follows the last `/` or `\`; drops control, bidirectional and zero-width characters; strips
+/// dots, dashes and spaces in front, dots and spaces behind; cuts to [`NAME_BYTES_MAX`] and keeps the
+/// extension. `None` if nothing is left.
 pub(crate) fn clean(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next()?;
     let visible: String = last.chars().filter(|char| !is_hidden(*char)).collect();
@@ -68,11 +69,6 @@ pub(crate) fn clean(name: &str) -> Option<String> {
 /// The name of the file that holds a partial download: the same for the same target, of fixed length.
 pub(crate) fn part(target_name: &OsStr, directory: &Path) -> String {
     beside(target_name, directory, "part")
-}
-
-/// The name of the file that remembers what of a partial download has landed.
-pub(crate) fn ledger(target_name: &OsStr, directory: &Path) -> String {
-    beside(target_name, directory, "ledger")
 }
 
 fn beside(target_name: &OsStr, directory: &Path, suffix: &str) -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::digest::Checksum;
+use crate::error::{Error, Escaped, Kind, Result};
 use crate::limits;
 use crate::wire::Client;
 
@@ -77,6 +78,27 @@ impl Default for Options {
             stall_timeout: limits::STALL_TIMEOUT_DEFAULT,
             max_time: None,
         }
+    }
+}
+
+impl Options {
+    /// Refuses what can never work, before anything is started.
+    pub(crate) fn check(&self, url: &Url) -> Result<()> {
+        for url in std::iter::once(url).chain(&self.alternates) {
+            if !matches!(url.scheme(), "http" | "https") {
+                let message = format!("{}:// is not supported", Escaped(url.scheme()));
+                return Err(Error::new(Kind::Usage, message).hint("use http:// or https://"));
+            }
+            self.client.check(url)?;
+        }
+        let possible = limits::BLOCK_SIZE_MIN..=limits::BLOCK_SIZE_MAX;
+        if !self.block_size.is_power_of_two() || !possible.contains(&self.block_size) {
+            let message = format!("a block of {} bytes is not possible", self.block_size);
+            return Err(
+                Error::new(Kind::Usage, message).hint("use a power of two from 4 KiB to 64 MiB")
+            );
+        }
+        Ok(())
     }
 }
 

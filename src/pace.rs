@@ -1,7 +1,8 @@
-//! Decides how many connections a download may have: few at first, more while that helps, fewer when a server objects.
+//! Decides how many connections a download may have: few at first, more while that helps, fewer when a
+//! server objects.
 //!
-//! It opens and closes nothing and reads no clock. Once the number has gone down it never goes up again, so it
-//! cannot swing.
+//! It opens and closes nothing and reads no clock. Once the number has gone down it never goes up again, so
+//! it cannot swing.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ pub(crate) struct Pace {
 enum Stage {
     /// No rate is known yet.
     Starting,
-    /// The number went up from `from`, where the rate was `before` bytes a second; `windows` have passed since.
+    /// The number went up from `from`, where the rate was `before` bytes a second; `windows` have passed
+    /// since.
     Trying { from: u16, before: f64, windows: u32 },
     /// The last raise helped, but too little to try another yet.
     Waiting { before: f64 },
@@ -53,9 +55,9 @@ impl Pace {
 
     /// Takes note of the bytes received so far; call it as often as convenient.
     ///
-    /// A raise is judged by the second window after it, for new connections take some round trips to get going; if
-    /// the first shows growth already, the next raise follows at once. A window without a byte says nothing about
-    /// the number of connections.
+    /// A raise is judged by the second window after it, for new connections take some round trips to get
+    /// going; if the first shows growth already, the next raise follows at once. A window without a byte
+    /// says nothing about the number of connections.
     pub(crate) fn sample(&mut self, now: Instant, received: u64) {
         let Some((start, before)) = self.window.filter(|(_, before)| *before <= received) else {
             self.window = Some((now, received));
@@ -71,7 +73,8 @@ impl Pace {
         }
     }
 
-    /// Takes note that the server refused or cut a connection while others work; true if that lowered the number.
+    /// Takes note that the server refused or cut a connection while others work; true if that lowered the
+    /// number.
     ///
     /// A burst of objections counts as one.
     pub(crate) fn objected(&mut self, now: Instant) -> bool {
@@ -207,7 +210,8 @@ mod tests {
     proptest! {
         #[test]
         fn after_an_objection_the_number_never_rises(
-            rates in prop::collection::vec(0..1000u64, 0..10), after in prop::collection::vec(0..1000u64, 0..10)
+            rates in prop::collection::vec(0..1000u64, 0..10),
+            after in prop::collection::vec(0..1000u64, 0..10),
         ) {
             let mut pace = Pace::auto();
             run(&mut pace, &rates);
@@ -219,7 +223,10 @@ mod tests {
         }
 
         #[test]
-        fn an_exact_number_is_kept_whatever_the_rate(n in 1..300u16, rates in prop::collection::vec(0..1000u64, 0..10)) {
+        fn an_exact_number_is_kept_whatever_the_rate(
+            n in 1..300u16,
+            rates in prop::collection::vec(0..1000u64, 0..10),
+        ) {
             for allowed in run(&mut Pace::exactly(n), &rates) {
                 prop_assert_eq!(allowed, n);
             }

@@ -1,6 +1,7 @@
 //! Decides what follows a failure: another attempt after a wait, or the end.
 //!
-//! It waits for nothing and counts nothing; the caller counts failures in a row and forgets them with any progress.
+//! It waits for nothing and counts nothing; the caller counts failures in a row and forgets them with any
+//! progress.
 
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ pub(crate) enum Decision {
 
 /// Decides what follows the failure number `attempt` in a row without progress, the first being 1.
 ///
-/// `asked` is the server's `Retry-After` (RFC 9110 section 10.2.3); `jitter` is a random number from 0 to 1 that
-/// keeps many clients from coming back in step.
+/// `asked` is the server's `Retry-After` (RFC 9110 section 10.2.3); `jitter` is a random number from 0 to 1
+/// that keeps many clients from coming back in step.
 pub(crate) fn judge(
     kind: Kind,
     attempt: u32,

@@ -14,10 +14,7 @@ use rustix::process::{Resource, Rlimit};
 /// CPU time of this process so far: user and system, all threads, io_uring workers included.
 pub fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What O_DIRECT asks of memory addresses and file offsets, in bytes (`STATX_DIOALIGN`, Linux 6.1).
@@ -51,8 +48,8 @@ pub(crate) fn allocate(file: &File, size: u64) -> io::Result<()> {
 /// Renames without replacing (renameat2(2), `RENAME_NOREPLACE`).
 ///
 /// # Errors
-/// `ErrorKind::AlreadyExists` if `to` exists. Where the file system has no such rename, a hard link and an unlink
-/// give the same guarantee.
+/// `ErrorKind::AlreadyExists` if `to` exists. Where the file system has no such rename, a hard link and an
+/// unlink give the same guarantee.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {

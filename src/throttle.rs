@@ -1,7 +1,8 @@
 //! Holds all connections of a download together below a rate: a token bucket that may go into debt.
 //!
-//! It neither sleeps nor reads a clock; it says how long to wait. At any time no more has been released than the
-//! rate allows since the start, plus a tenth of a second's worth and the one slice that is being waited for.
+//! It neither sleeps nor reads a clock; it says how long to wait. At any time no more has been released
+//! than the rate allows since the start, plus a tenth of a second's worth and the one slice that is being
+//! waited for.
 
 use std::time::{Duration, Instant};
 

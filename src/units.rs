@@ -1,4 +1,5 @@
-//! Sizes, rates and times: how people write them, how we show them, and checked conversions between integer types.
+//! Sizes, rates and times: how people write them, how we show them, and checked conversions between integer
+//! types.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ pub const MIB: u64 = 1 << 20;
 /// One GiB in bytes.
 pub const GIB: u64 = 1 << 30;
 
-/// Reads a size in bytes: a number and an optional `k`, `M`, `G`, `T` (powers of 1024, as curl) or `KiB`, `MiB`,
-/// `GiB`, `TiB`; also `kB` and `KB`, which mean the same here. Fractions such as `1.5G` are fine.
+/// Reads a size in bytes: a number and an optional `k`, `M`, `G`, `T` (powers of 1024, as curl) or `KiB`,
+/// `MiB`, `GiB`, `TiB`; also `kB` and `KB`, which mean the same here. Fractions such as `1.5G` are fine.
 ///
 /// # Errors
 /// A sentence for the user if the text is no size, or one beyond `i64::MAX`.
@@ -42,8 +43,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// # Errors
 /// A sentence for the user.
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 =
-        text.trim().trim_end_matches('s').parse().map_err(|_| "write seconds, such as 30 or 2.5")?;
+    let seconds: f64 = text
+        .trim()
+        .trim_end_matches('s')
+        .parse()
+        .map_err(|_| "write seconds, such as 30 or 2.5")?;
     if seconds.is_finite() && seconds > 0.0 && seconds < 3.2e9 {
         Ok(Duration::from_secs_f64(seconds))
     } else {
@@ -116,13 +120,18 @@ pub fn as_f64(count: u64) -> f64 {
 
 /// A float as a whole count; `None` if it is negative, not finite or too large.
 pub fn whole_f64(value: f64) -> Option<u64> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "range checked before")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "range checked before"
+    )]
     (value.is_finite() && (0.0..9.3e18).contains(&value)).then(|| value.round() as u64)
 }
 
 fn fraction(number: &str) -> Option<f64> {
-    (number.chars().filter(|c| *c == '.').count() <= 1 && number.chars().any(|c| c.is_ascii_digit()))
-        .then(|| number.parse().ok())?
+    (number.chars().filter(|c| *c == '.').count() <= 1
+        && number.chars().any(|c| c.is_ascii_digit()))
+    .then(|| number.parse().ok())?
 }
 
 #[cfg(test)]
@@ -131,9 +140,15 @@ mod tests {
 
     #[test]
     fn sizes_read_as_people_write_them() {
-        for (text, size) in
-            [("0", 0), ("17", 17), ("64k", 65536), ("1MiB", MIB), ("1.5G", 3 * GIB / 2), ("2 GiB", 2 * GIB), ("7b", 7)]
-        {
+        for (text, size) in [
+            ("0", 0),
+            ("17", 17),
+            ("64k", 65536),
+            ("1MiB", MIB),
+            ("1.5G", 3 * GIB / 2),
+            ("2 GiB", 2 * GIB),
+            ("7b", 7),
+        ] {
             assert_eq!(parse_size(text), Ok(size), "{text}");
         }
         for text in ["", "k", "-1", "1x", "1..5M", "99999999999G", "1e3", "."] {

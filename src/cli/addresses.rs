@@ -1,7 +1,7 @@
 //! Reads URLs as people type them, takes credentials out of them, and shows them without secrets.
 //!
-//! Invariant: what a refusal shows of an address holds neither credentials nor query values, because signed URLs carry tokens
-//! there, and nothing that steers a terminal.
+//! Invariant: what a refusal shows of an address holds neither credentials nor query values,
+//! because signed URLs carry tokens there, and nothing that steers a terminal.
 
 use percent_encoding::percent_decode_str;
 use url::{ParseError, Url};
@@ -32,7 +32,8 @@ pub(super) fn parse(text: &str) -> Result<Url> {
     }
 }
 
-/// Reads the other addresses of a file. Credentials in them are refused: they would go to every origin or none.
+/// Reads the other addresses of a file. Credentials in them are refused: they would go to every
+/// origin or none.
 ///
 /// # Errors
 /// [`Kind::Usage`](crate::error::Kind::Usage), as [`parse`].
@@ -52,8 +53,8 @@ pub(super) fn alternates(texts: &[String]) -> Result<Vec<Url>> {
 /// Takes the credentials out of a URL.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::error::Kind::Usage) if they are not UTF-8, or if the user name holds a colon
-/// (RFC 7617 section 2).
+/// [`Kind::Usage`](crate::error::Kind::Usage) if they are not UTF-8, or if the user name holds a
+/// colon (RFC 7617 section 2).
 pub(super) fn split_login(mut url: Url) -> Result<(Url, Option<Login>)> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok((url, None));

@@ -1,7 +1,8 @@
-//! What stands on the command line and in the `RINGPULL_*` variables, as text turned into values and no further.
+//! What stands on the command line and in the `RINGPULL_*` variables, as text turned into values
+//! and no further.
 //!
-//! Not here: what the values mean together; that is `config`. Parsing reads no file, opens no socket and prints
-//! nothing.
+//! Not here: what the values mean together; that is `config`. Parsing reads no file, opens no
+//! socket and prints nothing.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use super::values;
 use crate::digest::Checksum;
 use crate::options::{Connections, IoChoice, Write};
 use crate::report::Progress;
+use crate::units::{parse_seconds, parse_size};
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
@@ -99,13 +101,15 @@ pub(crate) struct OutputArgs {
 #[command(next_help_heading = "Transfer")]
 pub(crate) struct TransferArgs {
     /// Connections, 1 to 256 [default: auto]
-    #[arg(short, long, value_name = "N|auto", env = "RINGPULL_CONNECTIONS", value_parser = values::connections)]
+    #[arg(short, long, value_name = "N|auto", env = "RINGPULL_CONNECTIONS")]
+    #[arg(value_parser = values::connections)]
     pub(crate) connections: Option<Connections>,
     /// Threads, 1 to 64 [default: one a core]
     #[arg(short, long, value_name = "N", env = "RINGPULL_THREADS", value_parser = values::threads)]
     pub(crate) threads: Option<NonZeroU16>,
     /// Unit of memory, disk write and retry: a power of two from 4k to 64M [default: 1M]
-    #[arg(short, long, value_name = "SIZE", env = "RINGPULL_BLOCK_SIZE", value_parser = values::block_size)]
+    #[arg(short, long, value_name = "SIZE", env = "RINGPULL_BLOCK_SIZE")]
+    #[arg(value_parser = values::block_size)]
     pub(crate) block_size: Option<u64>,
     /// How bytes reach the file [default: auto]
     #[arg(short, long, value_name = "HOW", env = "RINGPULL_WRITE", value_parser = values::write())]
@@ -120,7 +124,7 @@ pub(crate) struct TransferArgs {
     #[arg(long, value_name = "RATE", env = "RINGPULL_LIMIT_RATE", value_parser = values::rate)]
     pub(crate) limit_rate: Option<u64>,
     /// Refuse a file larger than SIZE
-    #[arg(long, value_name = "SIZE", env = "RINGPULL_MAX_FILESIZE", value_parser = crate::units::parse_size)]
+    #[arg(long, value_name = "SIZE", env = "RINGPULL_MAX_FILESIZE", value_parser = parse_size)]
     pub(crate) max_filesize: Option<u64>,
 }
 
@@ -187,13 +191,13 @@ pub(crate) struct NetworkArgs {
     #[arg(short = '6', long, env = "RINGPULL_IPV6", value_parser = FalseyValueParser::new())]
     pub(crate) ipv6: bool,
     /// Time to connect, TLS included [default: 20]
-    #[arg(long, value_name = "S", env = "RINGPULL_CONNECT_TIMEOUT", value_parser = crate::units::parse_seconds)]
+    #[arg(long, value_name = "S", env = "RINGPULL_CONNECT_TIMEOUT", value_parser = parse_seconds)]
     pub(crate) connect_timeout: Option<Duration>,
     /// Time without a byte before a connection is given up [default: 30]
-    #[arg(long, value_name = "S", env = "RINGPULL_STALL_TIMEOUT", value_parser = crate::units::parse_seconds)]
+    #[arg(long, value_name = "S", env = "RINGPULL_STALL_TIMEOUT", value_parser = parse_seconds)]
     pub(crate) stall_timeout: Option<Duration>,
     /// Time that one download may take
-    #[arg(long, value_name = "S", env = "RINGPULL_MAX_TIME", value_parser = crate::units::parse_seconds)]
+    #[arg(long, value_name = "S", env = "RINGPULL_MAX_TIME", value_parser = parse_seconds)]
     pub(crate) max_time: Option<Duration>,
     /// Attempts after a failure while nothing moves [default: 8]
     #[arg(long, value_name = "N", env = "RINGPULL_RETRIES")]

@@ -1,7 +1,9 @@
-//! Turns the command line into checked work: what the options mean together, and what they may not mean.
+//! Turns the command line into checked work: what the options mean together, and what they may not
+//! mean.
 //!
-//! Not here: reading single values (`values`), running the work (`run`). Invariant: whatever is refused here is
-//! refused before a byte moves, as [`Kind::Usage`] or as the failure of a file that had to be read.
+//! Not here: reading single values (`values`), running the work (`run`). Invariant: whatever is
+//! refused here is refused before a byte moves, as [`Kind::Usage`] or as the failure of a file that
+//! had to be read.
 
 use std::path::PathBuf;
 
@@ -40,7 +42,8 @@ impl Work {
     /// Checks the command line; `password` is what RINGPULL_PASSWORD holds.
     ///
     /// # Errors
-    /// [`Kind::Usage`] with the option at fault, or the failure to read the bearer file or a certificate.
+    /// [`Kind::Usage`] with the option at fault, or the failure to read the bearer file or a
+    /// certificate.
     pub(crate) fn check(args: &DownloadArgs, password: Option<&str>) -> Result<Self> {
         check_together(args)?;
         let secrets = Secrets::read(&args.http, password)?;
@@ -53,7 +56,8 @@ impl Work {
             let mut options = shared.clone();
             if let Some(login) = login {
                 notices.push(format!(
-                    "credentials in the URL of {} are sent as --user; other users can read them in the process list",
+                    "credentials in the URL of {} are sent as --user; other users can read them in \
+                     the process list",
                     shown_url(&url)
                 ));
                 options.client = client(args, &login)?;
@@ -91,7 +95,8 @@ fn check_together(args: &DownloadArgs) -> Result<()> {
     }
 }
 
-/// Where everything goes. A directory named by --output is left to the engine, which looks at the disk.
+/// Where everything goes. A directory named by --output is left to the engine, which looks at the
+/// disk.
 fn target(args: &OutputArgs) -> Target {
     match (&args.output, &args.dir) {
         (Some(file), _) if file.as_os_str() == "-" => Target::Stdout,
@@ -231,8 +236,9 @@ mod tests {
 
     #[test]
     fn what_is_said_reaches_the_options() {
-        let argv = "-c 9 -t 3 -b 64k -w mmap --io epoll --limit-rate 1M --max-filesize 2G --assume-immutable \
-             --overwrite --content-disposition --no-sync --retries 0 --stall-timeout 1.5 --max-time 60 http://h/f";
+        let argv = "-c 9 -t 3 -b 64k -w mmap --io epoll --limit-rate 1M --max-filesize 2G \
+             --assume-immutable --overwrite --content-disposition --no-sync --retries 0 \
+             --stall-timeout 1.5 --max-time 60 http://h/f";
         let options =
             check(&argv.split_whitespace().collect::<Vec<_>>()).unwrap().items.remove(0).options;
         assert_eq!(options.connections, Connections::exactly(9));

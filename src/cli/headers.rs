@@ -1,7 +1,7 @@
 //! Checks the header fields of `--header`.
 //!
-//! Invariant: no field passes that would change what a request asks for, how its connection is framed, or where a
-//! line ends.
+//! Invariant: no field passes that would change what a request asks for, how its connection is
+//! framed, or where a line ends.
 
 use http::{HeaderName, HeaderValue};
 
@@ -31,8 +31,8 @@ pub(super) fn parse(text: &str) -> Result<(HeaderName, HeaderValue)> {
     Ok((parsed, value))
 }
 
-/// Reads the value of a header field given with `option`: no control characters, blanks around it dropped
-/// (RFC 9110 section 5.5).
+/// Reads the value of a header field given with `option`: no control characters, blanks around it
+/// dropped (RFC 9110 section 5.5).
 ///
 /// # Errors
 /// [`Kind::Usage`](crate::error::Kind::Usage); the sentence never holds the value.

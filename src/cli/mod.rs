@@ -1,5 +1,5 @@
-//! The command line: text becomes arguments (`args`), arguments become checked work (`config`), work is run
-//! (`run`).
+//! The command line: text becomes arguments (`args`), arguments become checked work (`config`),
+//! work is run (`run`).
 //!
 //! Not here: printing, which is `report`'s, and ending the process, which is `main`'s.
 
@@ -24,8 +24,8 @@ pub use self::signals::{Signal, Signals};
 use crate::error::{Error, Kind};
 use crate::report::{Output, Progress, Report, Style, Summary};
 
-/// Does what the command line `argv` (program name first) says, until it is done or `stop` holds a signal, and
-/// returns the exit code.
+/// Does what the command line `argv` (program name first) says, until it is done or `stop` holds a
+/// signal, and returns the exit code.
 pub async fn run(argv: impl IntoIterator<Item = OsString>, stop: Stop) -> u8 {
     let args = match Args::read(argv) {
         Ok(args) => args,

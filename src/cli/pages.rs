@@ -1,4 +1,5 @@
-//! The texts that are made from the definition of the command line: refusals, help, manual page, completions.
+//! The texts that are made from the definition of the command line: refusals, help, manual page,
+//! completions.
 
 use std::io::{ErrorKind as IoKind, Write};
 
@@ -77,11 +78,13 @@ mod tests {
     fn a_refusal_is_one_line_that_says_what_to_try() {
         assert_eq!(
             said(&["--cheksum", "x", "http://h/f"]),
-            "ringpull: unexpected argument '--cheksum' found; a similar argument exists: '--checksum'; see ringpull --help"
+            "ringpull: unexpected argument '--cheksum' found; a similar argument exists: \
+             '--checksum'; see ringpull --help"
         );
         assert_eq!(
             said(&["-q"]),
-            "ringpull: the following required arguments were not provided: <URL>...; see ringpull --help"
+            "ringpull: the following required arguments were not provided: <URL>...; \
+             see ringpull --help"
         );
         let line = said(&["-b", "3M", "http://h/f"]);
         assert!(

@@ -1,7 +1,7 @@
 //! Runs the items of a command line, one after the other, and adds up how it went.
 //!
-//! Not here: what an option means, what a line looks like. Invariant: every item that began has ended before the
-//! next begins, and after a signal none begins.
+//! Not here: what an option means, what a line looks like. Invariant: every item that began has
+//! ended before the next begins, and after a signal none begins.
 
 use std::pin::pin;
 
@@ -19,8 +19,8 @@ use crate::sys;
 /// The signal that asks the program to stop, once there is one.
 pub type Stop = watch::Receiver<Option<Signal>>;
 
-/// Runs all items, tells `report`, and returns the exit code. A value in `stop` ends the item that runs and keeps
-/// the others from beginning.
+/// Runs all items, tells `report`, and returns the exit code. A value in `stop` ends the item that
+/// runs and keeps the others from beginning.
 pub(super) async fn all(work: &Work, report: &mut Report, mut stop: Stop) -> u8 {
     let mut tally = Tally { items: work.items.len(), ..Tally::default() };
     for item in &work.items {

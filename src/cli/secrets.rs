@@ -43,8 +43,8 @@ impl Secrets {
     /// Reads the credentials; `password` is what RINGPULL_PASSWORD holds.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) if there are several or malformed ones, or the failure to read
-    /// the bearer file.
+    /// [`Kind::Usage`](crate::error::Kind::Usage) if there are several or malformed ones, or the
+    /// failure to read the bearer file.
     pub(super) fn read(args: &HttpArgs, password: Option<&str>) -> Result<Self> {
         let in_header = args.header.iter().any(|text| is_field(text, "authorization"));
         let given = [args.user.is_some(), args.bearer_file.is_some(), in_header];
@@ -71,7 +71,8 @@ impl Secrets {
         let mut notices = Vec::new();
         if args.typed.user && args.user.as_deref().is_some_and(|text| text.contains(':')) {
             notices.push(
-                "other users can read the password of --user in the process list; set RINGPULL_PASSWORD instead"
+                "other users can read the password of --user in the process list; \
+                 set RINGPULL_PASSWORD instead"
                     .to_owned(),
             );
         }
@@ -79,8 +80,8 @@ impl Secrets {
             let name = text.split(':').next().unwrap_or_default();
             if headers::is_secret(name) {
                 notices.push(format!(
-                    "other users can read the value of --header {} in the process list; use --bearer-file or \
-                     RINGPULL_HEADER instead",
+                    "other users can read the value of --header {} in the process list; \
+                     use --bearer-file or RINGPULL_HEADER instead",
                     Escaped(name)
                 ));
             }

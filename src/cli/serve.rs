@@ -26,7 +26,8 @@ pub(super) async fn run(args: &ServeArgs, output: &mut Output, mut stop: Stop) -
     for address in server.addresses() {
         output.answer(&format!("serving {} on {scheme}://{address}/", Escaped(&dir)));
     }
-    // The sender lives in `main` and ends with the process; without one there is nothing to wait for.
+    // The sender lives in `main` and ends with the process; without one there is nothing to wait
+    // for.
     let _ = stop.wait_for(Option::is_some).await;
     server.stop(GRACE);
     Ok(())
@@ -34,5 +35,6 @@ pub(super) async fn run(args: &ServeArgs, output: &mut Output, mut stop: Stop) -
 
 /// Time an idle connection is kept, as nginx has it.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// Time for running answers after a signal: less than the two seconds in which a signal ends the program.
+/// Time for running answers after a signal: less than the two seconds in which a signal ends the
+/// program.
 const GRACE: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 //! The signals that end the program, as values.
 //!
-//! Not here: what to do about them. A signal that was ignored when the program began stays ignored, so that
-//! `nohup ringpull …` survives its terminal.
+//! Not here: what to do about them. A SIGHUP that was ignored when the program began stays ignored,
+//! so that `nohup ringpull …` survives its terminal. SIGINT and SIGTERM always stop: whoever sends
+//! them means it, also to a program that a shell has put in the background with SIGINT ignored.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -53,16 +54,16 @@ impl Signals {
     /// # Errors
     /// [`Kind::Internal`] if the kernel refuses.
     pub fn listen() -> Result<Self> {
-        let ignored =
-            std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored_in(&status));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mut streams = Vec::new();
         for signal in Signal::ALL {
-            if ignored >> (signal.kind().as_raw_value() - 1) & 1 == 0 {
-                let stream = unix::signal(signal.kind()).map_err(|error| {
-                    Error::new(Kind::Internal, "cannot catch signals").because(error)
-                })?;
-                streams.push((signal, stream));
+            if signal == Signal::Hangup && is_ignored_in(&status, signal) {
+                continue;
             }
+            let stream = unix::signal(signal.kind()).map_err(|error| {
+                Error::new(Kind::Internal, "cannot catch signals").because(error)
+            })?;
+            streams.push((signal, stream));
         }
         Ok(Self { streams })
     }
@@ -81,10 +82,12 @@ impl Signals {
     }
 }
 
-/// The mask of ignored signals in the text of `/proc/self/status`, bit 0 for signal 1; see proc_pid_status(5).
-fn ignored_in(status: &str) -> u64 {
+/// Whether the text of `/proc/self/status` has `signal` among the ignored ones: bit 0 of the mask
+/// is signal 1; see proc_pid_status(5).
+fn is_ignored_in(status: &str, signal: Signal) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal.kind().as_raw_value() - 1) & 1 == 1
 }
 
 #[cfg(test)]
@@ -101,8 +104,9 @@ mod tests {
     #[test]
     fn ignored_signals_are_read_from_the_status() {
         let status =
-            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000440\n";
-        assert_eq!(ignored_in(status), 0x1001);
-        assert_eq!(ignored_in("Name:\tx\n"), 0);
+            "SigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000004002\n";
+        assert!(is_ignored_in(status, Signal::Hangup));
+        assert!(!is_ignored_in(status, Signal::Interrupt));
+        assert!(!is_ignored_in("Name:\tx\n", Signal::Hangup));
     }
 }

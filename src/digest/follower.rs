@@ -43,14 +43,7 @@ impl Follower {
         let shared = Arc::new(Shared::default());
         let (tell, digest) = oneshot::channel();
         let hasher = Hasher::new(algo);
-        let reader = Reader {
-            shared: Arc::clone(&shared),
-            file,
-            meter,
-            buffer,
-            hasher,
-            done: 0,
-        };
+        let reader = Reader { shared: Arc::clone(&shared), file, meter, buffer, hasher, done: 0 };
         let thread = thread::Builder::new()
             .name("ringpull-digest".into())
             .spawn(move || reader.follow(tell))
@@ -72,11 +65,12 @@ impl Follower {
 
     /// Offers a block that has landed, to be hashed from memory.
     ///
-    /// It is taken if it comes next in order and few others wait; otherwise its bytes are read back later. Either way the
-    /// memory is free again when this lets go of the block.
+    /// It is taken if it comes next in order and few others wait; otherwise its bytes are read back later.
+    /// Either way the memory is free again when this lets go of the block.
     pub(crate) fn offer(&self, block: Block) {
         let mut state = self.shared.lock();
-        let next = state.blocks.back().map_or(state.claimed, |last| last.offset() + wide(last.filled()));
+        let next =
+            state.blocks.back().map_or(state.claimed, |last| last.offset() + wide(last.filled()));
         if block.offset() == next && state.blocks.len() < DIGEST_QUEUE {
             state.blocks.push_back(block);
             self.shared.changed.notify_one();
@@ -94,7 +88,9 @@ impl Follower {
         self.shared.end_at(size)?;
         let digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner).take();
         match digest {
-            Some(digest) => digest.await.unwrap_or_else(|_| Err(internal("the digest thread died"))),
+            Some(digest) => {
+                digest.await.unwrap_or_else(|_| Err(internal("the digest thread died")))
+            }
             None => Err(internal("the digest was taken before")),
         }
     }

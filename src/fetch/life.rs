@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use url::Url;
 
-use super::{Existing, Fetch, Goal, StreamTo, shown};
+use super::{Existing, Fetch, Goal, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
 use crate::digest::{self, Checksum};
 use crate::engine::{Crew, Stopper};
@@ -17,7 +18,7 @@ use crate::meter::{Event, Meter, Phase};
 use crate::name;
 use crate::options::{Connections, Options, Outcome, Target, Verified, Write};
 use crate::pace::Pace;
-use crate::sink::{Publish, Sink};
+use crate::sink::{Chunk, Publish, Sink, StreamTo};
 use crate::throttle::Throttle;
 
 /// What to fetch, and for whom.
@@ -30,7 +31,9 @@ pub(crate) struct Item {
 /// Where a caller wants the bytes.
 pub(crate) enum Want {
     Target(Target),
-    Chunks(tokio::sync::mpsc::Sender<Result<crate::sink::Chunk>>),
+    Chunks(mpsc::Sender<Result<Chunk>>),
+    /// None: only the size is asked for.
+    Size,
 }
 
 /// Fetches one item; see [`crate::engine::start`].
@@ -38,7 +41,7 @@ pub(crate) enum Want {
 /// Dropping the future stops the lanes; what they had written is removed.
 pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Result<Outcome> {
     let started = Instant::now();
-    check(&item)?;
+    item.options.check(&item.url)?;
     let goal = goal(&item)?;
     let existing = existing(&goal, &item.options)?;
     if let (Some(existing), Goal::File(path)) = (&existing, &goal)
@@ -71,36 +74,17 @@ fn board(options: &Options, window: u32) -> Board {
     Board::new(Rules { retries: options.retries, window }, Manner::Ranges, pace, throttle)
 }
 
-fn check(item: &Item) -> Result<()> {
-    for url in std::iter::once(&item.url).chain(&item.options.alternates) {
-        if !matches!(url.scheme(), "http" | "https") {
-            let message = format!("{}:// is not supported", crate::error::Escaped(url.scheme()));
-            return Err(Error::new(Kind::Usage, message).hint("use http:// or https://"));
-        }
-        item.options.client.check(url)?;
-    }
-    let block_size = item.options.block_size;
-    let range = crate::limits::BLOCK_SIZE_MIN..=crate::limits::BLOCK_SIZE_MAX;
-    if !block_size.is_power_of_two() || !range.contains(&block_size) {
-        let message = format!("a block of {block_size} bytes is not possible");
-        return Err(Error::new(Kind::Usage, message).hint("use a power of two from 4 KiB to 64 MiB"));
-    }
-    Ok(())
-}
-
 /// Where the bytes go, as far as that is known before the first answer.
 fn goal(item: &Item) -> Result<Goal> {
     let target = match &item.target {
         Want::Chunks(sender) => return Ok(Goal::Caller(sender.clone())),
+        Want::Size => return Ok(Goal::Size),
         Want::Target(target) => target,
     };
     let goal = match target {
         Target::Stdout => Goal::Stream(StreamTo::Stdout),
         Target::File(path) => file_goal(path)?,
-        Target::Dir(directory) if item.options.write == Write::Discard => {
-            let _ = directory;
-            Goal::Nowhere
-        }
+        Target::Dir(_) if item.options.write == Write::Discard => Goal::Nowhere,
         Target::Dir(directory) if item.options.content_disposition => Goal::Dir(directory.clone()),
         Target::Dir(directory) => {
             let name = name::from_url(&item.url).ok_or_else(|| {
@@ -155,7 +139,8 @@ fn existing(goal: &Goal, options: &Options) -> Result<Option<Existing>> {
 }
 
 fn in_the_way(path: &Path) -> Error {
-    Error::new(Kind::Exists, format!("{} exists", shown(path))).hint("use --overwrite to replace it")
+    Error::new(Kind::Exists, format!("{} exists", shown(path)))
+        .hint("use --overwrite to replace it")
 }
 
 /// Under a digest the file on disk itself tells whether it is right, and no request is needed.
@@ -183,7 +168,12 @@ async fn already_right(
 }
 
 /// Waits for the end of the download, and does what must be done now and then.
-async fn watch(board: &Board, fetch: &Fetch, stopper: &Stopper, started: Instant) -> Result<Ending> {
+async fn watch(
+    board: &Board,
+    fetch: &Fetch,
+    stopper: &Stopper,
+    started: Instant,
+) -> Result<Ending> {
     fetch.meter.set_phase(Phase::Fetching);
     let mut over = std::pin::pin!(board.wait());
     let mut tick = tokio::time::interval(SAMPLE_EVERY);
@@ -257,7 +247,9 @@ async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     match found {
         Some(found) if found == *wanted => Ok(Verified::Digest(found)),
         Some(found) => Err(mismatch(wanted, &found)),
-        None => Err(Error::new(Kind::Usage, "a checksum needs a file or a stream to be computed over")),
+        None => {
+            Err(Error::new(Kind::Usage, "a checksum needs a file or a stream to be computed over"))
+        }
     }
 }
 
@@ -278,7 +270,7 @@ fn outcome(meter: &Meter, size: u64, started: Instant) -> Outcome {
     Outcome {
         path: None::<PathBuf>,
         bytes: size,
-        fetched_bytes: meter.received(),
+        fetched_bytes: meter.fetched(),
         resumed_bytes: 0,
         time: started.elapsed(),
         connections: 0,

@@ -1,7 +1,7 @@
 //! The life of one item, from the first question to the rename.
 //!
-//! [`Fetch`] is what the lanes need to know of it: where it is, what was asked, where it goes. It opens the sink when the
-//! first answer has told what there is (`open`), and ends well or not at all (`life`).
+//! [`Fetch`] is what the lanes need to know of it: where it is, what was asked, where it goes. It opens the
+//! sink when the first answer has told what there is (`open`), and ends well or not at all (`life`).
 
 mod life;
 mod open;
@@ -12,6 +12,7 @@ pub(crate) use open::{Existing, Opened};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc;
 use url::Url;
 
 use crate::alternates::Alternates;
@@ -21,6 +22,7 @@ use crate::gate::{Answer, Version};
 use crate::limits::PROBE_BLOCKS;
 use crate::meter::{Event, Meter};
 use crate::options::{Connections, Options};
+use crate::sink::{Chunk, StreamTo};
 use crate::wire::{Response, Route};
 
 /// One item: where it is, where it goes, and how.
@@ -45,14 +47,9 @@ pub(crate) enum Goal {
     /// Nowhere.
     Nowhere,
     /// The caller of the library.
-    Caller(tokio::sync::mpsc::Sender<Result<crate::sink::Chunk>>),
-}
-
-/// A descriptor that takes bytes in order.
-#[derive(Clone, Debug)]
-pub(crate) enum StreamTo {
-    Stdout,
-    Path(PathBuf),
+    Caller(mpsc::Sender<Result<Chunk>>),
+    /// Nothing is fetched: the size is all that is of interest.
+    Size,
 }
 
 /// Where the file is: one route for each address, and the version found there.
@@ -71,7 +68,7 @@ impl Fetch {
         meter: Arc<Meter>,
     ) -> Self {
         let addresses = std::iter::once(url.clone()).chain(options.alternates.iter().cloned());
-        let routes: Vec<_> = addresses.map(Route::new).collect();
+        let routes: Vec<_> = addresses.map(|address| Route::new(address, &url)).collect();
         let alternates = Alternates::new(routes.len(), options.checksum.is_some());
         let places = Places { versions: vec![None; routes.len()], routes, alternates };
         Self { options, meter, url, goal, existing, places: Mutex::new(places) }
@@ -86,9 +83,9 @@ impl Fetch {
         self.options.connections == Connections::exactly(1)
     }
 
-    /// Whether the target is there, so that size and date are all that is of interest.
+    /// Whether size and date are all that is of interest: the target is there, or nothing is fetched.
     pub(crate) fn only_compares(&self) -> bool {
-        self.existing.is_some()
+        self.existing.is_some() || matches!(self.goal, Goal::Size)
     }
 
     /// Whether answers of this version may be put together.
@@ -96,7 +93,8 @@ impl Fetch {
         version.is_strong() || self.options.checksum.is_some() || self.options.assume_immutable
     }
 
-    /// Whether the rest of the file must not come by other responses than this one, which does not hold all of it.
+    /// Whether the rest of the file must not come by other responses than this one, which does not hold all
+    /// of it.
     pub(crate) fn needs_one_stream(&self, answer: &Answer) -> bool {
         let whole = answer.length == answer.version.size && answer.offset == 0;
         !self.only_compares() && answer.ranged && !whole && !self.may_combine(&answer.version)
@@ -104,9 +102,10 @@ impl Fetch {
 
     /// The address that is a lane's turn.
     pub(crate) fn address(&self, lane: usize) -> Result<usize> {
-        self.places().alternates.choose(lane).ok_or_else(|| {
-            Error::new(Kind::Internal, "there is no address left to ask")
-        })
+        self.places()
+            .alternates
+            .choose(lane)
+            .ok_or_else(|| Error::new(Kind::Internal, "there is no address left to ask"))
     }
 
     /// The way to an address as far as it is known.
@@ -114,7 +113,8 @@ impl Fetch {
         self.places().routes[address].clone()
     }
 
-    /// The version that answers from an address must belong to. Validators of one address say nothing of another.
+    /// The version that answers from an address must belong to. Validators of one address say nothing of
+    /// another.
     pub(crate) fn known_version(&self, address: usize, job: &Job) -> Option<Version> {
         let size = job.version.size;
         let known = self.places().versions[address].clone().unwrap_or_default();
@@ -129,9 +129,10 @@ impl Fetch {
         places.alternates.answered(address);
     }
 
-    /// Forgets what the addresses said of the file: it starts anew.
-    pub(crate) fn forget_versions(&self) {
+    /// Forgets what the addresses said of the file, and what was counted: it starts (anew).
+    pub(crate) fn start_anew(&self) {
         self.places().versions.fill(None);
+        self.meter.start_anew();
     }
 
     /// Gives up the address that is a lane's turn. Returns whether another takes its place.
@@ -158,7 +159,11 @@ impl Fetch {
             },
             remote_addr: response.remote.to_string(),
         });
-        if answer.ranged && answer.version.size > Some(self.probe_bytes()) && !self.is_single() && self.needs_one_stream(answer) {
+        if answer.ranged
+            && answer.version.size > Some(self.probe_bytes())
+            && !self.is_single()
+            && self.needs_one_stream(answer)
+        {
             let notice = "the server gives no strong validator, so the file comes over one connection \
                           (--checksum or --assume-immutable allows several)";
             self.meter.tell(Event::Notice(notice.into()));

@@ -1,12 +1,10 @@
 //! Opens the sink for what the first answer describes, or finds that nothing needs to be fetched.
 
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Fetch, Goal, StreamTo, shown};
+use super::{Fetch, Goal, shown};
 use crate::board::{Job, Manner};
 use crate::digest::Follower;
 use crate::error::{Error, Kind, Result};
@@ -36,9 +34,11 @@ impl Fetch {
     /// Opens the sink for an answer with a body.
     ///
     /// # Errors
-    /// `Kind::Exists` for a target that differs, `Kind::Refused` for a file above `max_filesize`, or a local failure.
+    /// `Kind::Exists` for a target that differs, `Kind::Refused` for a file above `max_filesize`, or a
+    /// local failure.
     pub(crate) async fn open(&self, answer: &Answer) -> Result<Opened> {
-        let manner = if answer.ranged { Manner::Ranges } else { Manner::OneStream };
+        let several = answer.ranged && self.may_combine(&answer.version);
+        let manner = if several { Manner::Ranges } else { Manner::OneStream };
         self.open_version(answer.version.clone(), manner, answer.disposition.as_deref()).await
     }
 
@@ -54,6 +54,9 @@ impl Fetch {
         manner: Manner,
         disposition: Option<&str>,
     ) -> Result<Opened> {
+        if matches!(self.goal, Goal::Size) {
+            return Ok(Opened::UpToDate(version.size.unwrap_or(0)));
+        }
         self.check_size(version.size)?;
         if let (Some(existing), Goal::File(path)) = (&self.existing, &self.goal) {
             return existing.compare(&version, path);
@@ -61,7 +64,7 @@ impl Fetch {
         let target = match &self.goal {
             Goal::File(path) => Some(path.clone()),
             Goal::Dir(directory) => Some(self.named_by_server(directory, disposition)?),
-            Goal::Stream(_) | Goal::Nowhere | Goal::Caller(_) => None,
+            Goal::Stream(_) | Goal::Nowhere | Goal::Caller(_) | Goal::Size => None,
         };
         if let (Goal::Dir(_), Some(path)) = (&self.goal, &target)
             && !self.options.overwrite
@@ -77,11 +80,13 @@ impl Fetch {
         Ok(Opened::Job(Arc::new(job), plan))
     }
 
-    fn check_size(&self, size: Option<u64>) -> Result<()> {
+    /// Refuses a file of more bytes than the caller allows.
+    pub(crate) fn check_size(&self, size: Option<u64>) -> Result<()> {
         match (size, self.options.max_filesize) {
             (Some(size), Some(max)) if size > max => {
                 let (size, max) = (show_size(size), show_size(max));
-                let message = format!("the file has {size}, more than --max-filesize {max}");
+                let message =
+                    format!("the file has {size} or more, and --max-filesize allows {max}");
                 Err(Error::new(Kind::Refused, message))
             }
             _ => Ok(()),
@@ -90,7 +95,8 @@ impl Fetch {
 
     /// The target in a directory, named by the server or, failing that, by the URL.
     fn named_by_server(&self, directory: &Path, disposition: Option<&str>) -> Result<PathBuf> {
-        let name = disposition.and_then(name::from_disposition).or_else(|| name::from_url(&self.url));
+        let name =
+            disposition.and_then(name::from_disposition).or_else(|| name::from_url(&self.url));
         let name = name.ok_or_else(|| {
             Error::new(Kind::Usage, "neither the server nor the URL gives a file name")
                 .hint("name one with --output")
@@ -133,7 +139,7 @@ impl Fetch {
                 let out = blocking(move || to.open()).await?;
                 Sink::Stream(Stream::start(Some(out), algo)?)
             }
-            Goal::File(_) | Goal::Dir(_) | Goal::Nowhere => match algo {
+            Goal::File(_) | Goal::Dir(_) | Goal::Nowhere | Goal::Size => match algo {
                 Some(_) => Sink::Stream(Stream::start(None, algo)?),
                 None => Sink::Discard,
             },
@@ -162,27 +168,13 @@ impl Existing {
     }
 }
 
-impl StreamTo {
-    fn open(&self) -> Result<File> {
-        match self {
-            Self::Stdout => std::io::stdout()
-                .as_fd()
-                .try_clone_to_owned()
-                .map(File::from)
-                .map_err(|error| Error::local("write to", Path::new("standard output"), error)),
-            Self::Path(path) => File::options()
-                .write(true)
-                .open(path)
-                .map_err(|error| Error::local("open", path, error)),
-        }
-    }
-}
-
 fn seconds(time: SystemTime) -> Option<u64> {
     time.duration_since(SystemTime::UNIX_EPOCH).ok().as_ref().map(Duration::as_secs)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

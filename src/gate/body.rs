@@ -113,7 +113,8 @@ pub(crate) fn unsatisfiable(
     })
 }
 
-/// Whether the connection stays open after this answer: HTTP/1.1 without `Connection: close` (RFC 9112 section 9.3).
+/// Whether the connection stays open after this answer: HTTP/1.1 without `Connection: close` (RFC 9112
+/// section 9.3).
 pub(crate) fn is_keep_alive(head: &Head<'_>) -> bool {
     let closes = head.headers.get_all(CONNECTION).iter().any(|value| {
         value
@@ -144,8 +145,8 @@ fn wanted(sent: &ContentRange, asked: &Range<u64>, framing: Framing) -> Result<R
     Ok(asked.start..asked.end.min(last + 1))
 }
 
-/// What ends the body. Whatever leaves room for two readings is an error (RFC 9112 section 6.3), for the bytes
-/// after a wrong end would be taken for the next answer.
+/// What ends the body. Whatever leaves room for two readings is an error (RFC 9112 section 6.3), for the
+/// bytes after a wrong end would be taken for the next answer.
 fn framing(head: &Head<'_>) -> Result<Framing> {
     let coding = only(head.headers, &TRANSFER_ENCODING)?;
     let length = only(head.headers, &CONTENT_LENGTH)?;

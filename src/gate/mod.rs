@@ -1,8 +1,8 @@
 //! Judges an answer before a byte of its body is written.
 //!
-//! It sees the head alone: what was asked, what came back, and what is known of the file. It moves no bytes and
-//! tries nothing again. A [`Verdict::Body`] lies where it was asked for, within the file, and belongs to the
-//! version that is known; everything else is turned away with the reason.
+//! It sees the head alone: what was asked, what came back, and what is known of the file. It moves no bytes
+//! and tries nothing again. A [`Verdict::Body`] lies where it was asked for, within the file, and belongs
+//! to the version that is known; everything else is turned away with the reason.
 
 mod body;
 #[cfg(test)]
@@ -20,8 +20,6 @@ use http::{HeaderMap, StatusCode};
 
 use crate::error::{Error, Kind};
 
-pub(crate) use self::body::is_keep_alive;
-pub(crate) use self::range::{ContentRange, parse_content_range};
 pub(crate) use self::version::Version;
 
 /// The head of a final response.
@@ -38,8 +36,8 @@ pub(crate) struct Head<'a> {
 /// What one request asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ask {
-    /// The bytes, as file offsets; an end of `u64::MAX` leaves it open. `None`: the whole file, without a Range
-    /// field.
+    /// The bytes, as file offsets; an end of `u64::MAX` leaves it open. `None`: the whole file, without a
+    /// Range field.
     pub range: Option<Range<u64>>,
 }
 
@@ -50,8 +48,8 @@ pub(crate) struct Answer {
     pub offset: u64,
     /// Body bytes in front of it, to be dropped.
     pub skip: u64,
-    /// Wanted bytes from `offset`; `None` if only the end of the body tells. At most what was asked in an answer
-    /// to a range, the whole file otherwise.
+    /// Wanted bytes from `offset`; `None` if only the end of the body tells. At most what was asked in an
+    /// answer to a range, the whole file otherwise.
     pub length: Option<u64>,
     /// What ends the body.
     pub framing: Framing,
@@ -115,8 +113,9 @@ impl Ask {
 
 /// Judges the head of an answer to `ask`. `known` is what earlier answers said of the file.
 ///
-/// `now` stands in for the server's clock where a response without a Date asks to wait until a date. Sentences do
-/// not name the URL; remote strings in them are escaped, those in [`Verdict::Redirect`] and the fields are raw.
+/// `now` stands in for the server's clock where a response without a Date asks to wait until a date.
+/// Sentences do not name the URL; remote strings in them are escaped, those in [`Verdict::Redirect`] and
+/// the fields are raw.
 pub(crate) fn judge(
     head: &Head<'_>,
     ask: &Ask,

@@ -1,9 +1,11 @@
-//! The gate against arbitrary answers, most of them almost right: a body that passes keeps the promise of the module.
+//! The gate against arbitrary answers, most of them almost right: a body that passes keeps the promise of
+//! the module.
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Version as Http};
 use proptest::prelude::*;
 
+use super::range::{ContentRange, parse_content_range};
 use super::*;
 
 /// Numbers that meet often, and the borders of their types.
@@ -106,7 +108,8 @@ proptest! {
         status in prop_oneof![6 => Just(206u16), 2 => Just(200), 1 => 100..1000u16],
         headers in fields(), ask in asks(), known in versions()
     ) {
-        let head = Head { status: StatusCode::from_u16(status).unwrap(), http: Http::HTTP_11, headers: &headers };
+        let code = StatusCode::from_u16(status).unwrap();
+        let head = Head { status: code, http: Http::HTTP_11, headers: &headers };
         if let Verdict::Body(answer) = judge(&head, &ask, known.as_ref(), SystemTime::UNIX_EPOCH) {
             prop_assert!(matches!(status, 200 | 206));
             keeps_the_promise(&answer, &ask, known.as_ref());
@@ -131,7 +134,11 @@ proptest! {
     }
 
     #[test]
-    fn content_ranges_read_back_as_written(first in 0..1u64 << 62, length in 1..1u64 << 60, rest in prop::option::of(0..1u64 << 60)) {
+    fn content_ranges_read_back_as_written(
+        first in 0..1u64 << 62,
+        length in 1..1u64 << 60,
+        rest in prop::option::of(0..1u64 << 60),
+    ) {
         let last = first + length - 1;
         let total = rest.map(|rest| last + 1 + rest);
         let shown = total.map_or("*".to_owned(), |total| total.to_string());
@@ -145,8 +152,10 @@ proptest! {
     fn what_is_read_can_be_written_again(value in content_ranges()) {
         if let Some(ContentRange { first, last, total }) = parse_content_range(&value) {
             prop_assert!(first <= last && total.is_none_or(|total| last < total));
-            let mut numbers = value.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
-            prop_assert_eq!((numbers.next(), numbers.next(), numbers.next()), (Some(first), Some(last), total));
+            let digits = value.split(|c: char| !c.is_ascii_digit());
+            let mut numbers = digits.filter_map(|digits| digits.parse().ok());
+            let read = (numbers.next(), numbers.next(), numbers.next());
+            prop_assert_eq!(read, (Some(first), Some(last), total));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The Content-Range field (RFC 9110 section 14.4), read to the letter.
 //!
-//! Servers write it in many wrong ways, and each of them has put bytes at wrong offsets somewhere. What the grammar
-//! does not allow is not guessed at.
+//! Servers write it in many wrong ways, and each of them has put bytes at wrong offsets somewhere. What the
+//! grammar does not allow is not guessed at.
 
 use http::HeaderMap;
 use http::header::CONTENT_RANGE;

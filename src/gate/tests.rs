@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{HeaderName, IF_RANGE};
 use http::{HeaderValue, Version as Http};
 
+use super::body::is_keep_alive;
 use super::*;
 
 const DATE: &str = "Tue, 01 Jul 2025 12:00:00 GMT";

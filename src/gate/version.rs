@@ -1,7 +1,7 @@
 //! What tells one version of a file from another: its size, ETag and Last-Modified date.
 //!
-//! A validator ties answers together only if it is strong (RFC 9110 section 8.8.1). Equal validators are no proof of
-//! equal content, for servers make mistakes; different ones are always taken as a change.
+//! A validator ties answers together only if it is strong (RFC 9110 section 8.8.1). Equal validators are no
+//! proof of equal content, for servers make mistakes; different ones are always taken as a change.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,8 @@ pub(crate) struct Version {
     pub etag: Option<String>,
     /// The Last-Modified field as it came.
     pub last_modified: Option<String>,
-    /// Whether the date is a strong validator: at least a second before the answer (RFC 9110 section 8.8.2.2).
+    /// Whether the date is a strong validator: at least a second before the answer (RFC 9110 section
+    /// 8.8.2.2).
     pub date_is_strong: bool,
 }
 
@@ -102,8 +103,8 @@ fn changed(
     }
 }
 
-/// The value of a field that occurs exactly once and is not empty. Bytes beyond ASCII become the characters of Latin-1: values stay
-/// as different as they were.
+/// The value of a field that occurs exactly once and is not empty. Bytes beyond ASCII become the characters
+/// of Latin-1: values stay as different as they were.
 fn only(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|value| !value.is_empty())?;

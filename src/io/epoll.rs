@@ -1,6 +1,7 @@
 //! The epoll backend: tokio's current-thread loop for sockets, pwrite(2) on its helper threads for files.
 //!
-//! Where io_uring is refused this is what runs, with the same promises; in benchmarks it is the honest baseline.
+//! Where io_uring is refused this is what runs, with the same promises; in benchmarks it is the honest
+//! baseline.
 
 use std::fs::File;
 use std::io;

@@ -1,14 +1,17 @@
-//! The two ways to move bytes between the kernel and a block: io_uring and epoll. Equal promises, one `match` a verb.
+//! The two ways to move bytes between the kernel and a block: io_uring and epoll. Equal promises, one
+//! `match` a verb.
 //!
-//! Sockets belong to tokio while a head is read, whichever the backend; [`Io::adopt`] takes one over for the body
-//! and [`Socket::release`] gives it back. Every operation takes the block by value and returns it with the result: dropping
-//! the future of an operation loses the block's bytes but never lets memory go that the kernel still writes to.
+//! Sockets belong to tokio while a head is read, whichever the backend; [`Io::adopt`] takes one over for
+//! the body and [`Socket::release`] gives it back. Every operation takes the block by value and returns it
+//! with the result: dropping the future of an operation loses the block's bytes but never lets memory go
+//! that the kernel still writes to.
 
 pub(crate) mod epoll;
 pub(crate) mod uring;
 
 use std::fs::File;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +23,7 @@ use crate::block::{Block, Pool};
 #[derive(Clone)]
 pub(crate) enum Io {
     /// io_uring through tokio-uring.
-    Uring,
+    Uring(Rc<uring::Ring>),
     /// tokio's epoll loop, and pwrite(2) on helper threads.
     Epoll,
 }
@@ -55,18 +58,18 @@ pub(crate) enum Until {
 pub(crate) type Work = Box<dyn FnOnce(Io) -> std::pin::Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 impl Io {
-    /// The name in flags and reports.
-    pub(crate) fn name(&self) -> &'static str {
+    /// Prepares the pool of this thread for many O_DIRECT writes.
+    pub(crate) fn prepare(&self, pool: &Pool) {
         match self {
-            Self::Uring => "uring",
-            Self::Epoll => "epoll",
+            Self::Uring(ring) => ring.register(pool),
+            Self::Epoll => {}
         }
     }
 
     /// Takes a socket over from tokio.
     pub(crate) fn adopt(&self, stream: TcpStream) -> io::Result<Socket> {
         match self {
-            Self::Uring => uring::Socket::adopt(stream).map(Socket::Uring),
+            Self::Uring(_) => uring::Socket::adopt(stream).map(Socket::Uring),
             Self::Epoll => Ok(Socket::Epoll(stream)),
         }
     }
@@ -81,7 +84,7 @@ impl Io {
         length: usize,
     ) -> (io::Result<()>, Block) {
         match self {
-            Self::Uring => uring::write(file, block, length).await,
+            Self::Uring(_) => uring::write(file, block, length).await,
             Self::Epoll => epoll::write(file, block, length).await,
         }
     }
@@ -114,8 +117,8 @@ impl Socket {
 
 /// Runs `work` on this thread with io_uring if `uring` says so, with epoll otherwise, until its future ends.
 ///
-/// `pool` is registered with the ring where the limit on locked memory allows. Returns why io_uring was wanted but not
-/// used; `work` has then run on epoll all the same.
+/// `pool` is registered with the ring where the limit on locked memory allows. Returns why io_uring was
+/// wanted but not used; `work` has then run on epoll all the same.
 pub(crate) fn run(uring: bool, pool: &Pool, work: Work) -> Option<uring::Refusal> {
     if !uring {
         epoll::run(work);

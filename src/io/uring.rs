@@ -1,20 +1,24 @@
 //! The io_uring backend, and the only file besides `Cargo.toml` that names tokio-uring.
 //!
-//! Two operations are our own submission entries, put through tokio-uring's one-shot door: a receive that waits
-//! for all its bytes (`IORING_OP_RECV` with `MSG_WAITALL`: one completion a block) and a write from registered memory.
+//! Two operations are our own submission entries, put through tokio-uring's one-shot door: a receive that
+//! waits for all its bytes (`IORING_OP_RECV` with `MSG_WAITALL`: one completion a block) and a write from
+//! registered memory.
 //!
-//! Known of tokio-uring 0.5 and kept in mind here: `start` panics where the kernel refuses a ring, so `Runtime::new` is
-//! used; entries are submitted only when the thread parks, so nothing on a lane thread may spin; dropping an operation
-//! does not cancel it, so a receive that has waited long enough is cancelled by its descriptor, and what it had got by then is
-//! reported exactly; `DEFER_TASKRUN` makes its wake-ups hang, so it is not asked for.
+//! Known of tokio-uring 0.5 and kept in mind here: `start` panics where the kernel refuses a ring, so
+//! `Runtime::new` is used; entries are submitted only when the thread parks, so nothing on a lane thread
+//! may spin; dropping an operation does not cancel it, so a receive that has waited long enough is
+//! cancelled by its descriptor, and what it had got by then is reported exactly; `DEFER_TASKRUN` makes its
+//! wake-ups hang, so it is not asked for.
 //!
 //! # Why the `unsafe` here is sound
-//! The kernel reads or writes memory after the call returns. Each entry names memory inside a [`Block`] and a descriptor, and
-//! the block and an owner of the descriptor are stored with the operation until its completion has been seen, even if
-//! the future is dropped (tokio-uring keeps the stored data) or the runtime ends (its driver cancels and waits).
+//! The kernel reads or writes memory after the call returns. Each entry names memory inside a [`Block`] and
+//! a descriptor, and the block and an owner of the descriptor are stored with the operation until its
+//! completion has been seen, even if the future is dropped (tokio-uring keeps the stored data) or the
+//! runtime ends (its driver cancels and waits).
 
 #![expect(unsafe_code, reason = "buffers are lent to the kernel; the module doc has the argument")]
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
@@ -65,25 +69,51 @@ pub(crate) fn probe() -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Runs `work` on this thread with a ring of its own until its future ends; gives `work` back where no ring can be made.
+/// Runs `work` on this thread with a ring of its own until its future ends; gives `work` back where no ring
+/// can be made.
 pub(super) fn run(pool: &Pool, work: Work) -> Result<(), (Refusal, Work)> {
     let runtime = match make_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return Err((Refusal(error), work)),
     };
     runtime.block_on(async {
-        // Without registration writes work too, only with more work for the kernel.
-        let registry = FixedBufRegistry::new([Whole(pool.clone())]);
-        pool.set_registered(registry.register().is_ok());
-        work(Io::Uring).await;
-        pool.set_registered(false);
-        // Locked memory is accounted for until this, and the ring may outlive the block pool's use.
-        let _ = registry.unregister();
+        let ring = Rc::new(Ring::default());
+        work(Io::Uring(Rc::clone(&ring))).await;
+        ring.unregister(pool);
     });
     Ok(())
 }
 
-/// A ring as large as we like, or as the limit on locked memory allows; without the newer flags on older kernels.
+/// What a thread's ring knows of the thread's pool.
+#[derive(Default)]
+pub(crate) struct Ring(OnceCell<Option<FixedBufRegistry<Whole>>>);
+
+impl Ring {
+    /// Registers the pool's memory, once, for O_DIRECT writes: the kernel then need not pin pages for each.
+    ///
+    /// All of the memory becomes resident by it, so it waits until somebody needs it. Where the limit on locked
+    /// memory refuses, writes work all the same.
+    pub(super) fn register(&self, pool: &Pool) {
+        self.0.get_or_init(|| {
+            let registry = FixedBufRegistry::new([Whole(pool.clone())]);
+            let registered = registry.register().is_ok();
+            pool.set_registered(registered);
+            registered.then_some(registry)
+        });
+    }
+
+    /// Ends the registration before the ring does: locked memory is accounted for until then.
+    fn unregister(&self, pool: &Pool) {
+        pool.set_registered(false);
+        if let Some(Some(registry)) = self.0.get() {
+            // Closing the ring does it otherwise.
+            let _ = registry.unregister();
+        }
+    }
+}
+
+/// A ring as large as we like, or as the limit on locked memory allows; without the newer flags on older
+/// kernels.
 fn make_runtime() -> io::Result<tokio_uring::Runtime> {
     let mut flags = tokio_uring::uring_builder();
     flags.setup_coop_taskrun().setup_single_issuer();
@@ -96,7 +126,9 @@ fn make_runtime() -> io::Result<tokio_uring::Runtime> {
     ];
     let mut last = None;
     for (entries, flags) in attempts {
-        match tokio_uring::Runtime::new(tokio_uring::builder().entries(entries).uring_builder(flags)) {
+        match tokio_uring::Runtime::new(
+            tokio_uring::builder().entries(entries).uring_builder(flags),
+        ) {
             Ok(runtime) => return Ok(runtime),
             Err(error) => last = Some(error),
         }
@@ -105,7 +137,7 @@ fn make_runtime() -> io::Result<tokio_uring::Runtime> {
 }
 
 /// The memory of a whole pool as one registered buffer: blocks are addressed inside it.
-struct Whole(Pool);
+pub(crate) struct Whole(Pool);
 
 // SAFETY: the pointer stays the same and valid while the pool is held; pool memory is always initialised.
 unsafe impl IoBuf for Whole {
@@ -244,7 +276,11 @@ impl<O: 'static> OneshotOutputTransform for Transfer<O> {
     type Output = (io::Result<usize>, Block);
     type StoredData = (O, Block);
 
-    fn transform_oneshot_output(self, (_, block): (O, Block), entry: cqueue::Entry) -> Self::Output {
+    fn transform_oneshot_output(
+        self,
+        (_, block): (O, Block),
+        entry: cqueue::Entry,
+    ) -> Self::Output {
         (count(&entry), block)
     }
 }

@@ -12,7 +12,7 @@ use crate::wire::{Request, Response};
 /// An answer that is none of a failure or a redirect.
 pub(super) enum Judged {
     /// The body may be written where the answer says.
-    Body(Answer, Response),
+    Body(Answer, Box<Response>),
     /// The file has no bytes.
     Empty(Version),
     /// The file is another one now.
@@ -27,7 +27,8 @@ impl Lane {
     /// Dropping the future closes the connection.
     ///
     /// # Errors
-    /// Whatever the wire, a redirect or the gate's refusal gives; told with the URL's host and path where it is the server's.
+    /// Whatever the wire, a redirect or the gate's refusal gives; told with the URL's host and path where
+    /// it is the server's.
     pub(super) async fn ask(&mut self, ask: &Ask, job: Option<&Job>) -> Result<Judged> {
         let held = self.board.held(Instant::now());
         if !held.is_zero() {
@@ -39,11 +40,12 @@ impl Lane {
         let mut asked_again = false;
         loop {
             let response = self.send(&route, ask, job, known.as_ref()).await?;
-            let head = Head { status: response.status, http: response.http, headers: &response.headers };
+            let head =
+                Head { status: response.status, http: response.http, headers: &response.headers };
             match gate::judge(&head, ask, known.as_ref(), SystemTime::now()) {
                 gate::Verdict::Body(answer) => {
                     self.fetch.learned(address, &route, &answer.version);
-                    return Ok(Judged::Body(answer, response));
+                    return Ok(Judged::Body(answer, Box::new(response)));
                 }
                 gate::Verdict::Empty(version) => return Ok(Judged::Empty(version)),
                 gate::Verdict::Changed(why) => return Ok(Judged::Changed(why)),
@@ -55,7 +57,8 @@ impl Lane {
                 }
                 gate::Verdict::Failed(error) => {
                     // A signed address may have expired; the typed one leads to a fresh one.
-                    let stale = error.kind() == Kind::Refused && job.is_some() && route.is_redirected();
+                    let stale =
+                        error.kind() == Kind::Refused && job.is_some() && route.is_redirected();
                     response.drain(&self.fetch.options.client, RECEIVE_SLICE).await;
                     if !stale || asked_again {
                         return Err(error);

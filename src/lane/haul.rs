@@ -36,7 +36,7 @@ pub(super) struct Haul<'a> {
 enum Stop {
     /// This connection failed; the lease may be tried again.
     Failed(Error),
-    /// The stage is over, or a sink failed: the board knows already.
+    /// The stage is over, a sink failed or the rest was recalled: the board knows already.
     LetGo,
 }
 
@@ -50,14 +50,17 @@ impl<'a> Haul<'a> {
     pub(super) fn new(lane: &'a mut Lane, job: Arc<Job>, lease: Lease) -> Self {
         let first = lane.board.extent(&job, lease.blocks.start).map_or(0, |extent| extent.start);
         let end = match job.version.size {
-            Some(_) => lane.board.extent(&job, lease.blocks.end - 1).map_or(first, |extent| extent.end),
+            Some(_) => {
+                lane.board.extent(&job, lease.blocks.end - 1).map_or(first, |extent| extent.end)
+            }
             None => u64::MAX,
         };
         Self { lane, job, lease, cursor: first, end, block: None, writes: VecDeque::new() }
     }
 
     /// Works until the lease has landed or must be given back. `first` is an answer that is there already.
-    pub(super) async fn run(mut self, first: Option<(Answer, Response)>, _: &AtWork<'_>) {
+    pub(super) async fn run(mut self, first: Option<(Answer, Box<Response>)>, _: &AtWork<'_>) {
+        self.job.sink.prepare(&self.lane.io, &self.lane.pool);
         let started = (Instant::now(), self.cursor);
         let fetch = Arc::clone(&self.lane.fetch);
         let mut tries = Tries::new(&fetch);
@@ -82,7 +85,7 @@ impl<'a> Haul<'a> {
     }
 
     /// One answer: asked for if it is not there, and received to its end.
-    async fn attempt(&mut self, answer: Option<(Answer, Response)>) -> Result<(), Stop> {
+    async fn attempt(&mut self, answer: Option<(Answer, Box<Response>)>) -> Result<(), Stop> {
         let (answer, response) = match answer {
             Some(there) => there,
             None => self.request().await?,
@@ -94,7 +97,7 @@ impl<'a> Haul<'a> {
     }
 
     /// Asks for what is missing of the lease.
-    async fn request(&mut self) -> Result<(Answer, Response), Stop> {
+    async fn request(&mut self) -> Result<(Answer, Box<Response>), Stop> {
         let range = match self.job.manner {
             Manner::OneStream if self.cursor == 0 => None,
             _ => Some(self.cursor..self.end),
@@ -111,9 +114,11 @@ impl<'a> Haul<'a> {
             Judged::Empty(_) => Err(self.anew(&Anew::Changed("the file is empty now".into()))),
             Judged::Changed(why) => Err(self.anew(&Anew::Changed(why))),
             Judged::Unranged(_) if !job.is_unconditional() && job.version.condition().is_some() => {
-                // Some servers forget the range when asked conditionally; the gate compares versions all the same.
+                // Some servers forget the range when asked conditionally; the gate compares versions all
+                // the same.
                 job.set_unconditional();
-                Err(Error::new(Kind::Protocol, "the server ignores ranges under a condition").into())
+                Err(Error::new(Kind::Protocol, "the server ignores ranges under a condition")
+                    .into())
             }
             Judged::Unranged(why) => {
                 self.lane.fetch.meter.tell(Event::Detail(why));
@@ -123,7 +128,7 @@ impl<'a> Haul<'a> {
     }
 
     /// Receives one body into blocks, from the cursor to the end of the answer or of the lease.
-    async fn receive(&mut self, answer: &Answer, mut response: Response) -> Result<(), Stop> {
+    async fn receive(&mut self, answer: &Answer, mut response: Box<Response>) -> Result<(), Stop> {
         assert_eq!(answer.offset, self.cursor, "the gate lets only the byte asked for pass");
         skip(answer.skip, &mut response).await?;
         let end = answer.length.map_or(u64::MAX, |length| answer.offset + length).min(self.end);
@@ -146,6 +151,7 @@ impl<'a> Haul<'a> {
             if self.job.is_cancelled() {
                 return Err(Stop::LetGo);
             }
+            self.check_size()?;
             self.commit_if_full().await?;
         }
         let exact = answer.length.is_some_and(|length| answer.offset + length == end);
@@ -155,12 +161,22 @@ impl<'a> Haul<'a> {
         Ok(())
     }
 
-    /// The most bytes to receive next: to the end of the block and of the answer, or what the rate limit allows.
+    /// The most bytes to receive next: to the end of the block and of the answer, or what the rate limit
+    /// allows.
     fn most(&self, block: &Block, end: u64) -> usize {
         let room = wide(block.wanted() - block.filled()).min(end - self.cursor);
         narrow(match self.lane.fetch.options.limit_rate {
             Some(_) => self.lane.board.slice().map_or(room, |slice| room.min(slice)),
             None => room,
+        })
+    }
+
+    /// A file of unknown size may turn out larger than allowed.
+    fn check_size(&self) -> Result<(), Stop> {
+        let checked = self.lane.fetch.check_size(Some(self.cursor));
+        checked.map_err(|error| {
+            self.lane.board.fail(error);
+            Stop::LetGo
         })
     }
 
@@ -182,7 +198,9 @@ impl<'a> Haul<'a> {
             return Ok(());
         }
         let message = format!("no byte came for {}", crate::units::show_time(timeout));
-        Err(Error::new(Kind::Stall, message).hint("raise --stall-timeout if the server is just slow").into())
+        Err(Error::new(Kind::Stall, message)
+            .hint("raise --stall-timeout if the server is just slow")
+            .into())
     }
 
     /// The body is over: rightly where only its end tells its length, too early otherwise.
@@ -206,6 +224,9 @@ impl<'a> Haul<'a> {
             return Ok(block);
         }
         let place = self.place();
+        if !self.lane.board.claim(&self.job, self.lease.id, place.index) {
+            return Err(Stop::LetGo);
+        }
         let job = Arc::clone(&self.job);
         loop {
             tokio::select! {
@@ -244,13 +265,23 @@ impl<'a> Haul<'a> {
         let index = block.index();
         assert!(self.lease.blocks.contains(&index), "a lane writes only within its lease");
         let (io, job) = (self.lane.io.clone(), Arc::clone(&self.job));
-        let write = tokio::task::spawn_local(async move { job.sink.commit(&io, block).await });
+        let write = tokio::task::spawn_local(async move {
+            if !job.sink.may_block_for_ever() {
+                return job.sink.commit(&io, block).await;
+            }
+            tokio::select! {
+                biased;
+                done = job.sink.commit(&io, block) => done,
+                () = job.cancelled() => Ok(None),
+            }
+        });
         self.writes.push_back((index, write));
     }
 
     /// Takes note of the oldest write, which has finished.
     fn settle(&mut self, done: Written) -> Result<(), Stop> {
-        let (index, _) = self.writes.pop_front().expect("proof: the oldest write has just finished");
+        let (index, _) =
+            self.writes.pop_front().expect("proof: the oldest write has just finished");
         let block = match done {
             Ok(Ok(block)) => block,
             Ok(Err(error)) => {
@@ -283,10 +314,13 @@ impl<'a> Haul<'a> {
     }
 
     /// Whether the lease is tried again after a failure; waits as long as the rules say.
-    async fn goes_on(&mut self, tries: &mut Tries<'_>, error: Error, progress: u64) -> bool {
+    async fn goes_on(&self, tries: &mut Tries<'_>, error: Error, progress: u64) -> bool {
         let board = Arc::clone(&self.lane.board);
         let fetch = Arc::clone(&self.lane.fetch);
-        if self.job.manner == Manner::OneStream && self.cursor > 0 && !fetch.may_combine(&self.job.version) {
+        if self.job.manner == Manner::OneStream
+            && self.cursor > 0
+            && !fetch.may_combine(&self.job.version)
+        {
             board.start_anew(&Anew::Broken, error);
             return false;
         }
@@ -317,7 +351,9 @@ impl<'a> Haul<'a> {
     fn anew(&self, why: &Anew) -> Stop {
         let message = match why {
             Anew::Changed(why) => format!("the file keeps changing on the server: {why}"),
-            Anew::OneStream | Anew::Broken => "the server does not answer ranges reliably".to_owned(),
+            Anew::OneStream | Anew::Broken => {
+                "the server does not answer ranges reliably".to_owned()
+            }
         };
         let kind = if matches!(why, Anew::Changed(_)) { Kind::Changed } else { Kind::Protocol };
         if let Anew::Changed(why) = why {
@@ -356,7 +392,8 @@ async fn skip(mut count: u64, response: &mut Response) -> Result<(), Stop> {
         match received? {
             Received::Bytes(_) => count -= wide(block.filled()),
             Received::Nothing | Received::End => {
-                let message = "the server began too early in the file and did not get to the byte asked for";
+                let message =
+                    "the server began too early in the file and did not get to the byte asked for";
                 return Err(Error::new(Kind::Protocol, message).into());
             }
         }

@@ -25,7 +25,7 @@ use crate::block::Pool;
 use crate::board::{Anew, AtWork, Board, Deal, Job, Manner};
 use crate::error::{Error, Kind};
 use crate::fetch::{Fetch, Opened};
-use crate::gate::{Answer, Ask};
+use crate::gate::{Answer, Ask, Version};
 use crate::io::Io;
 use crate::limits::{LEASE_ROUND_TRIPS, PROBE_BLOCKS};
 use crate::plan::Lease;
@@ -52,37 +52,62 @@ pub(crate) struct Pulse {
     rate: f64,
 }
 
+/// What the first question has found.
+enum Found {
+    Body(Answer, Box<Response>),
+    Empty(Version),
+}
+
 impl Lane {
     /// Works until the download is over.
     pub(crate) async fn run(mut self) {
         let board = Arc::clone(&self.board);
-        while let Some((deal, at_work)) = board.next(self.pulse.blocks(self.fetch.block_size())).await {
+        while let Some((deal, at_work)) =
+            board.next(self.pulse.blocks(self.fetch.block_size())).await
+        {
             match deal {
                 Deal::Probe(manner) => self.probe(manner, &at_work).await,
-                Deal::Fetch(job, lease) => Haul::new(&mut self, job, lease).run(None, &at_work).await,
+                Deal::Fetch(job, lease) => {
+                    Haul::new(&mut self, job, lease).run(None, &at_work).await;
+                }
             }
         }
     }
 
     /// Asks for the first bytes, opens a sink for what the answer describes, and goes on with its body.
     async fn probe(&mut self, manner: Manner, at_work: &AtWork<'_>) {
+        let board = Arc::clone(&self.board);
+        let found = tokio::select! {
+            biased;
+            () = board.ending() => return,
+            found = self.find(manner) => found,
+        };
+        match found {
+            Some(Found::Body(answer, response)) => {
+                self.open(manner, answer, response, at_work).await;
+            }
+            Some(Found::Empty(version)) => match self.fetch.open_empty(version).await {
+                Ok(Opened::Job(job, plan)) => drop(board.run(job, plan, 1)),
+                Ok(Opened::UpToDate(size)) => board.up_to_date(size),
+                Err(error) => board.fail(error),
+            },
+            None => {}
+        }
+    }
+
+    /// Finds what there is; `None` if that has failed, as the board then knows.
+    async fn find(&mut self, manner: Manner) -> Option<Found> {
         let ask = Ask { range: self.first_range(manner) };
         let fetch = Arc::clone(&self.fetch);
+        fetch.start_anew();
         let mut tries = Tries::new(&fetch);
         loop {
             let error = match self.ask(&ask, None).await {
-                Ok(Judged::Body(answer, response)) => {
-                    return self.open(manner, answer, response, at_work).await;
-                }
-                Ok(Judged::Empty(version)) => {
-                    return match self.fetch.open_empty(version).await {
-                        Ok(Opened::Job(job, plan)) => drop(self.board.run(job, plan, 1)),
-                        Ok(Opened::UpToDate(size)) => self.board.up_to_date(size),
-                        Err(error) => self.board.fail(error),
-                    };
-                }
+                Ok(Judged::Body(answer, response)) => return Some(Found::Body(answer, response)),
+                Ok(Judged::Empty(version)) => return Some(Found::Empty(version)),
                 Ok(Judged::Unranged(why)) if ask.range.is_some() => {
-                    return self.board.start_anew(&Anew::OneStream, Error::new(Kind::Protocol, why));
+                    self.board.start_anew(&Anew::OneStream, Error::new(Kind::Protocol, why));
+                    return None;
                 }
                 Ok(Judged::Unranged(why) | Judged::Changed(why)) => Error::new(Kind::Protocol, why),
                 Err(error) => error,
@@ -93,13 +118,16 @@ impl Lane {
                     self.fetch.note_lost_address(&error);
                     tries = Tries::new(&fetch);
                 }
-                Verdict::GiveUp(error) => return self.board.fail(error),
+                Verdict::GiveUp(error) => {
+                    self.board.fail(error);
+                    return None;
+                }
             }
         }
     }
 
-    /// What the first request asks for: everything where one connection will do, a few blocks where more may follow,
-    /// a byte where only size and date are compared.
+    /// What the first request asks for: everything where one connection will do, a few blocks where more
+    /// may follow, a byte where only size and date are compared.
     fn first_range(&self, manner: Manner) -> Option<std::ops::Range<u64>> {
         match manner {
             Manner::OneStream => None,
@@ -109,7 +137,13 @@ impl Lane {
         }
     }
 
-    async fn open(&mut self, manner: Manner, answer: Answer, response: Response, at_work: &AtWork<'_>) {
+    async fn open(
+        &mut self,
+        manner: Manner,
+        answer: Answer,
+        response: Box<Response>,
+        at_work: &AtWork<'_>,
+    ) {
         self.fetch.note_probe(&answer, &response);
         if manner == Manner::Ranges && self.fetch.needs_one_stream(&answer) {
             let why = "ranges of this file cannot be combined safely";

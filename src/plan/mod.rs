@@ -1,7 +1,7 @@
 //! Leases runs of blocks and takes them back.
 //!
-//! The plan knows which blocks of one file are free, leased or landed, and nothing of bytes, time or connections.
-//! Every block is in exactly one of the three states at any time; a landed block stays landed.
+//! The plan knows which blocks of one file are free, leased or landed, and nothing of bytes, time or
+//! connections. Every block is in exactly one of the three states at any time; a landed block stays landed.
 
 mod bits;
 mod runs;
@@ -63,6 +63,8 @@ struct Out {
     blocks: Range<u32>,
     /// Blocks of it that have not landed.
     missing: u32,
+    /// The first block that its lane has not begun.
+    claimed: u32,
 }
 
 impl Plan {
@@ -104,7 +106,8 @@ impl Plan {
         self.blocks
     }
 
-    /// The bytes of a block, as file offsets; the last block is short. While the size is unknown all are whole.
+    /// The bytes of a block, as file offsets; the last block is short. While the size is unknown all are
+    /// whole.
     ///
     /// # Panics
     /// If the file has no such block.
@@ -120,8 +123,8 @@ impl Plan {
 
     /// Leases blocks from the head of the lowest free run; `None` if no block below `want.below` is free.
     ///
-    /// Guided self-scheduling: a lane gets half its share of what is free, so leases shrink towards the end and
-    /// the lanes end together. A file of unknown size is leased whole, to the first who asks.
+    /// Guided self-scheduling: a lane gets half its share of what is free, so leases shrink towards the end
+    /// and the lanes end together. A file of unknown size is leased whole, to the first who asks.
     pub(crate) fn lease(&mut self, want: &Want) -> Option<Lease> {
         let run = self.free.lowest().filter(|run| run.start < want.below)?;
         let blocks = match self.blocks {
@@ -133,12 +136,51 @@ impl Plan {
             }
         };
         self.free.remove_head(&blocks);
+        Some(self.deal(blocks))
+    }
+
+    /// Asks whether a lane may begin a block of its lease; false if that part of the lease was recalled.
+    ///
+    /// Blocks are begun in order, each again after a failed attempt as often as need be.
+    pub(crate) fn claim(&mut self, lease: LeaseId, index: u32) -> bool {
+        let Some(out) = self.leases.get_mut(&lease) else { return false };
+        let granted = out.blocks.contains(&index);
+        if granted {
+            out.claimed = out.claimed.max(index + 1);
+        }
+        granted
+    }
+
+    /// Recalls the rear half of what the slowest lane has not begun, and leases it to the asker.
+    ///
+    /// `None` if no lease has `2 * at_least` blocks left to begin, or something is free. A stream is never
+    /// recalled.
+    pub(crate) fn recall(&mut self, at_least: u32) -> Option<Lease> {
+        if self.blocks.is_none() || self.free.blocks() > 0 {
+            return None;
+        }
+        let left = |out: &Out| out.blocks.end.saturating_sub(out.claimed);
+        let (id, out) = self.leases.iter().max_by_key(|(id, out)| (left(out), id.0))?;
+        let (id, middle, end) = (*id, out.claimed + left(out) / 2, out.blocks.end);
+        if left(out) < at_least.max(1).saturating_mul(2) {
+            return None;
+        }
+        self.shrink(id, middle);
+        self.free.remove_head(&(middle..end));
+        Some(self.deal(middle..end))
+    }
+
+    fn deal(&mut self, blocks: Range<u32>) -> Lease {
         let id = self.next;
         self.next = LeaseId(id.0.wrapping_add(1));
-        let missing = blocks.end - blocks.start;
-        let before = self.leases.insert(id, Out { blocks: blocks.clone(), missing });
+        let out = Out {
+            missing: blocks.end - blocks.start,
+            claimed: blocks.start,
+            blocks: blocks.clone(),
+        };
+        let before = self.leases.insert(id, out);
         assert!(before.is_none(), "lease {id:?} is dealt twice");
-        Some(Lease { id, blocks })
+        Lease { id, blocks }
     }
 
     /// Notes that a block of a lease is in the file. The lease ends with its last block.
@@ -175,13 +217,14 @@ impl Plan {
         }
     }
 
-    /// Recalls the tail of a lease: it now ends at `end`, and its blocks from there that have not landed are free.
+    /// Recalls the tail of a lease: it now ends at `end`, and its blocks from there that have not landed
+    /// are free.
     ///
     /// The lane may no longer land those. Does nothing if the lease has ended already.
     ///
     /// # Panics
     /// If `end` is outside the lease.
-    pub(crate) fn shrink(&mut self, lease: LeaseId, end: u32) {
+    fn shrink(&mut self, lease: LeaseId, end: u32) {
         let Some(out) = self.leases.get_mut(&lease) else { return };
         let Range { start, end: old } = out.blocks;
         assert!((start..=old).contains(&end), "{lease:?} {start}..{old} cannot shrink to {end}");
@@ -226,7 +269,8 @@ impl Plan {
     }
 
     /// Whether no lease is out.
-    pub(crate) fn is_idle(&self) -> bool {
+    #[cfg(test)]
+    fn is_idle(&self) -> bool {
         self.leases.is_empty()
     }
 
@@ -265,7 +309,8 @@ impl Plan {
         freed
     }
 
-    /// Takes `blocks` that a lease no longer covers off its count; the lease ends when nothing is left to land.
+    /// Takes `blocks` that a lease no longer covers off its count; the lease ends when nothing is left to
+    /// land.
     fn forget_missing(&mut self, lease: LeaseId, blocks: u32) {
         let out = self.leases.get_mut(&lease).expect("proof: the caller has just changed it");
         out.missing -= blocks;

@@ -14,7 +14,7 @@ enum Op {
     Lease(Want),
     Land { lease: usize, block: usize },
     GiveBack { lease: usize },
-    Shrink { lease: usize, end: usize },
+    Recall { at_least: u32 },
 }
 
 fn wants() -> impl Strategy<Value = Want> {
@@ -27,7 +27,7 @@ fn ops() -> impl Strategy<Value = Op> {
         3 => wants().prop_map(Op::Lease),
         9 => any::<(usize, usize)>().prop_map(|(lease, block)| Op::Land { lease, block }),
         1 => any::<usize>().prop_map(|lease| Op::GiveBack { lease }),
-        1 => any::<(usize, usize)>().prop_map(|(lease, end)| Op::Shrink { lease, end }),
+        2 => (0..6u32).prop_map(|at_least| Op::Recall { at_least }),
     ]
 }
 
@@ -47,6 +47,7 @@ impl Model {
                 let Some(at) = self.pick(*lease) else { return };
                 let missing: Vec<u32> = self.leases[at].1.iter().copied().collect();
                 let block = missing[block % missing.len()];
+                assert!(plan.claim(self.leases[at].0.id, block));
                 plan.landed(self.leases[at].0.id, block);
                 self.landed.insert(block);
                 self.leases[at].1.remove(&block);
@@ -59,17 +60,23 @@ impl Model {
                 plan.give_back(lease.id);
                 self.free.extend(missing);
             }
-            Op::Shrink { lease, end } => {
-                let Some(at) = self.pick(*lease) else { return };
-                let (lease, missing) = &mut self.leases[at];
-                let length = units::narrow(u64::from(lease.blocks.end - lease.blocks.start)) + 1;
-                let end = lease.blocks.start + u32::try_from(end % length).unwrap();
-                plan.shrink(lease.id, end);
-                lease.blocks.end = end;
-                self.free.extend(missing.split_off(&end));
-                self.forget_done();
-            }
+            Op::Recall { at_least } => self.recall(plan, *at_least),
         }
+    }
+
+    /// What one lane loses another gets, and only of what is not begun.
+    fn recall(&mut self, plan: &mut Plan, at_least: u32) {
+        let Some(taken) = plan.recall(at_least) else { return };
+        assert!(self.free.is_empty(), "recalled although something is free");
+        assert!(taken.blocks.len() >= units::narrow(u64::from(at_least.max(1))));
+        let victim = self.leases.iter_mut().find(|(lease, _)| lease.blocks.end == taken.blocks.end);
+        let (lease, missing) = victim.expect("recalled from nobody");
+        lease.blocks.end = taken.blocks.start;
+        let blocks = missing.split_off(&taken.blocks.start);
+        assert_eq!(blocks, taken.blocks.clone().collect::<BTreeSet<_>>(), "a block had landed");
+        assert!(!plan.claim(lease.id, taken.blocks.start), "the old lane may still begin it");
+        self.leases.push((taken, blocks));
+        self.forget_done();
     }
 
     fn lease(&mut self, plan: &mut Plan, want: &Want) {

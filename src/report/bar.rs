@@ -1,7 +1,8 @@
-//! The live bar on a terminal: `file.iso  43% ▕████▏ 880 MiB/2.00 GiB  1.10 GiB/s  ETA 1.04 s  8 conn`.
+//! The live bar on a terminal: `file.iso  43% ▕████▏ 880 MiB/2.00 GiB  1.10 GiB/s  ETA 1.04 s  8
+//! conn`.
 //!
-//! Not here: the words (`words`) and the numbers (`frame`). Invariant: a message is never written into the bar's
-//! line.
+//! Not here: the words (`words`) and the numbers (`frame`). Invariant: a message is never written
+//! into the bar's line.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -12,37 +13,33 @@ use super::words;
 pub(super) struct Bar {
     bar: ProgressBar,
     name: String,
-    measured: bool,
+    size: Option<u64>,
 }
 
 impl Bar {
     /// Begins a bar on standard error; `name` is free of controls.
     pub(super) fn begin(name: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_style(style("{prefix} {spinner} {msg}"));
-        Self { bar, name: words::cut(name, NAME_WIDTH), measured: false }
+        let name = words::cut(name, NAME_WIDTH);
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+            .with_style(style(SPINNER))
+            .with_prefix(name.clone());
+        Self { bar, name, size: None }
     }
 
     /// Draws `frame`.
     pub(super) fn draw(&mut self, frame: &Frame) {
-        if frame.size.is_some() != self.measured {
-            self.measured = frame.size.is_some();
-            let template = if self.measured {
-                "{prefix} ▕{wide_bar}▏ {msg}"
-            } else {
-                "{prefix} {spinner} {msg}"
-            };
-            self.bar.set_style(style(template));
+        if frame.size != self.size {
+            self.size = frame.size;
+            self.bar.set_style(style(if frame.size.is_some() { BAR } else { SPINNER }));
+            match frame.size {
+                Some(size) => self.bar.set_length(size),
+                None => self.bar.unset_length(),
+            }
         }
         let percent = frame.percent().map_or_else(String::new, |percent| format!(" {percent:>3}%"));
-        self.bar.set_prefix(format!("{}{percent}", self.name));
-        self.bar.set_message(words::beside_bar(frame));
-        match frame.size {
-            Some(size) => self.bar.set_length(size),
-            None => self.bar.unset_length(),
-        }
-        self.bar.set_position(frame.bytes);
-        self.bar.tick();
+        // The setters draw, each of them; the builders do not, and a clone is the same bar.
+        let bar = self.bar.clone().with_prefix(self.name.clone() + &percent);
+        bar.with_message(words::beside_bar(frame)).with_position(frame.bytes).tick();
     }
 
     /// Runs `write` while the bar is off the screen.
@@ -64,6 +61,8 @@ fn style(template: &str) -> ProgressStyle {
         .progress_chars("█▉▊▋▌▍▎▏ ")
 }
 
+const BAR: &str = "{prefix} ▕{wide_bar}▏ {msg}";
+const SPINNER: &str = "{prefix} {spinner} {msg}";
 /// Leaves room for bar and numbers on 80 columns.
 const NAME_WIDTH: usize = 20;
 

@@ -67,7 +67,8 @@ impl Rate {
 
     /// Adds a sample and tells the bytes per second since the oldest one that is kept.
     fn add(&mut self, bytes: u64, now: Instant) -> f64 {
-        // The count falls when a download starts anew; what was before says nothing about what follows.
+        // The count falls when a download starts anew; what was before says nothing about what
+        // follows.
         if self.samples.back().is_some_and(|(_, before)| *before > bytes) {
             self.samples.clear();
         }

@@ -1,6 +1,8 @@
-//! The events of `--json`: one object a line, each with its event and time first, then the item it concerns.
+//! The events of `--json`: one object a line, each with its event and time first, then the item it
+//! concerns.
 //!
-//! Not here: when they are written, and where. Units are in the key names; a key, once there, keeps its meaning.
+//! Not here: when they are written, and where. Units are in the key names; a key, once there, keeps
+//! its meaning.
 
 use std::time::Duration;
 
@@ -222,8 +224,8 @@ mod tests {
     #[test]
     fn done_has_its_documented_keys() {
         let value = parsed(&Body::done(&outcome(), Duration::from_millis(408)));
-        let wanted = "bytes bytes_per_second connections cpu_seconds digest durable fetched_bytes io resumed_bytes \
-                      seconds up_to_date verified write";
+        let wanted = "bytes bytes_per_second connections cpu_seconds digest durable fetched_bytes io \
+                      resumed_bytes seconds up_to_date verified write";
         assert_eq!(keys(&value), wanted.split_whitespace().collect::<Vec<_>>());
         assert_eq!((&value["seconds"], &value["cpu_seconds"]), (&1.07.into(), &0.408.into()));
         assert_eq!(value["verified"], "one_version");

@@ -1,7 +1,8 @@
-//! The report: the only part that prints. It samples the meter and tells people or programs about it.
+//! The report: the only part that prints. It samples the meter and tells people or programs about
+//! it.
 //!
-//! Not here: what to do about any of it. Invariant: each item gets one closing line or one failure, and with
-//! `--json` the summary is the last event.
+//! Not here: what to do about any of it. Invariant: each item gets one closing line or one failure,
+//! and with `--json` the summary is the last event.
 
 mod bar;
 mod frame;
@@ -211,7 +212,8 @@ impl Report {
     }
 }
 
-/// The time between two plain lines, and before the first: a little less than the tick, which is never exact.
+/// The time between two plain lines, and before the first: a little less than the tick, which is
+/// never exact.
 const PLAIN_EVERY: Duration = Duration::from_millis(1900);
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The two streams that people and programs read, and the only place that writes to them.
 //!
-//! Invariant: a message is one line, and nothing in it steers the terminal, wherever its text came from. A stream
-//! that is closed or full loses messages and nothing else: talk never ends a download.
+//! Invariant: a message is one line, and nothing in it steers the terminal, wherever its text came
+//! from. A stream that is closed or full loses messages and nothing else: talk never ends a
+//! download.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -65,7 +66,8 @@ fn tame(text: &str) -> String {
     line
 }
 
-/// Rewrites what serde_json leaves as it is but a terminal obeys (DEL, C1, bidirectional controls) as `\uXXXX`.
+/// Rewrites what serde_json leaves as it is but a terminal obeys (DEL, C1, bidirectional controls)
+/// as `\uXXXX`.
 pub(super) fn tame_json(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     for char in json.chars() {

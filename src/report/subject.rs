@@ -25,8 +25,8 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// What is known of an item before it runs; `url` holds no credentials. `named_by_server` leaves the path
-    /// open, because the server has a say in it.
+    /// What is known of an item before it runs; `url` holds no credentials. `named_by_server`
+    /// leaves the path open, because the server has a say in it.
     pub(crate) fn new(url: &Url, target: &Target, named_by_server: bool) -> Self {
         let shown = shown_url(url);
         let mut subject = Self { url: url.to_string(), name: shown.clone(), shown, path: None };

@@ -77,7 +77,8 @@ pub(super) fn cut(name: &str, width: usize) -> String {
     head.iter().chain(&['…']).chain(rest).collect()
 }
 
-/// The line that ends a download: what came, how fast, by which means, and how far it can be trusted.
+/// The line that ends a download: what came, how fast, by which means, and how far it can be
+/// trusted.
 pub(super) fn closing(name: &str, outcome: &Outcome, cpu: Duration) -> String {
     if outcome.up_to_date {
         return format!("{name}: up to date");
@@ -135,7 +136,8 @@ pub(super) fn failure(about: Option<&str>, error: &Error, verbose: bool) -> Vec<
     lines
 }
 
-/// An event of the meter as a line, if people want it: `verbose` ones see all, `lively` ones see retries.
+/// An event of the meter as a line, if people want it: `verbose` ones see all, `lively` ones see
+/// retries.
 pub(super) fn event(event: &Event, verbose: bool, lively: bool) -> Option<String> {
     match event {
         Event::Notice(text) => Some(format!("ringpull: note: {}", Escaped(text))),

@@ -24,7 +24,8 @@ impl Direct {
     /// Switches the part file to O_DIRECT.
     pub(super) fn open(part: &Part, alignment: u32) -> Result<Self> {
         let file = Arc::clone(part.file());
-        let flags = rustix::fs::fcntl_getfl(&*file).map_err(|error| part.failed("open", error.into()))?;
+        let flags =
+            rustix::fs::fcntl_getfl(&*file).map_err(|error| part.failed("open", error.into()))?;
         rustix::fs::fcntl_setfl(&*file, flags | OFlags::DIRECT)
             .map_err(|error| part.failed("open with O_DIRECT", error.into()))?;
         let alignment = narrow(u64::from(alignment));
@@ -48,6 +49,8 @@ impl Direct {
         if !self.padded.load(Relaxed) {
             return Ok(());
         }
-        self.file.set_len(size).map_err(|error| crate::error::Error::local("truncate", &self.path, error))
+        self.file
+            .set_len(size)
+            .map_err(|error| crate::error::Error::local("truncate", &self.path, error))
     }
 }

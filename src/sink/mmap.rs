@@ -1,14 +1,19 @@
 //! A memory-mapped, fully allocated file: the kernel receives straight into it.
 //!
-//! No copy of ours, but page faults inside the receive, and the kernel's own time for writing back. An error of the disk
-//! cannot be reported to a store into memory, so nothing is mapped that is not allocated first.
+//! No copy of ours, but page faults inside the receive, and the kernel's own time for writing back. An
+//! error of the disk cannot be reported to a store into memory, so nothing is mapped that is not allocated
+//! first.
 //!
 //! # Why the `unsafe` here is sound
-//! The file is the part file that this process created, locked and allocated; its name starts with a dot and nobody else has a
-//! reason to touch it. Another process that truncates it all the same ends this one with SIGBUS: a crash, never a wrong
-//! byte under the target name. Windows into the mapping do not overlap: the plan leases each block to one lane at a time.
+//! The file is the part file that this process created, locked and allocated; its name starts with a dot
+//! and nobody else has a reason to touch it. Another process that truncates it all the same ends this one
+//! with SIGBUS: a crash, never a wrong byte under the target name. Windows into the mapping do not overlap:
+//! the plan leases each block to one lane at a time.
 
-#![expect(unsafe_code, reason = "the file's pages are lent as blocks; the module doc has the argument")]
+#![expect(
+    unsafe_code,
+    reason = "the file's pages are lent as blocks; the module doc has the argument"
+)]
 
 use std::any::Any;
 use std::ptr::NonNull;
@@ -40,8 +45,13 @@ impl Mmap {
         }
         match crate::sys::allocate(part.file(), size) {
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
-                let message = format!("the file system of {path} cannot allocate files (fallocate), so {path} cannot be mapped safely");
-                return Err(Error::new(Kind::LocalIo, message).hint("use --write auto or --write buffered"));
+                let message = format!(
+                    "the file system of {path} cannot allocate files (fallocate), \
+                     so it cannot be mapped safely"
+                );
+                return Err(
+                    Error::new(Kind::LocalIo, message).hint("use --write auto or --write buffered")
+                );
             }
             done => done.map_err(|error| part.failed("allocate", error))?,
         }
@@ -61,7 +71,8 @@ impl Mmap {
         let start = unsafe { mapping.as_mut_ptr().add(offset) };
         let start = NonNull::new(start).expect("proof: mmap never returns null");
         let keep: Arc<dyn Any + Send + Sync> = Arc::<MmapRaw>::clone(mapping);
-        // SAFETY: the range lies inside the mapping, which `keep` holds; see the module doc for overlap and contents.
+        // SAFETY: the range lies inside the mapping, which `keep` holds; see the module doc for overlap and
+        // contents.
         unsafe { Block::window(start, place, keep) }
     }
 }

@@ -1,7 +1,7 @@
 //! Where bytes go: a sink lends blocks and commits them. One file a variant, one `match` a verb.
 //!
-//! A committed block is where it belongs as far as the kernel has said so; durability is the part file's business
-//! ([`Part::publish`]).
+//! A committed block is where it belongs as far as the kernel has said so; durability is the part file's
+//! business ([`Part::publish`]).
 
 mod buffered;
 mod chunks;
@@ -10,9 +10,10 @@ mod mmap;
 mod part;
 mod stream;
 
-pub(crate) use chunks::{Chunk, Chunks};
+pub use chunks::Chunk;
+pub(crate) use chunks::Chunks;
 pub(crate) use part::{Part, Publish};
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Stream, StreamTo};
 
 use std::fs::File;
 use std::sync::Arc;
@@ -54,7 +55,8 @@ impl Sink {
     /// The sink for a part file of `size` bytes, which it allocates.
     ///
     /// # Errors
-    /// `Kind::NoSpace` if the file does not fit; `Kind::LocalIo` if the file system cannot do what was asked for by name.
+    /// `Kind::NoSpace` if the file does not fit; `Kind::LocalIo` if the file system cannot do what was
+    /// asked for by name.
     pub(crate) fn open(
         manner: Manner,
         part: &Part,
@@ -94,6 +96,13 @@ impl Sink {
         }
     }
 
+    /// Gets a lane thread ready for its commits.
+    pub(crate) fn prepare(&self, io: &Io, pool: &Pool) {
+        if let Self::Direct(_) = self {
+            io.prepare(pool);
+        }
+    }
+
     /// Lends the block for a place in the file. Waits for a free one: the only back-pressure there is.
     pub(crate) async fn lend(&self, pool: &Pool, place: Place) -> Block {
         match self {
@@ -120,6 +129,11 @@ impl Sink {
     /// Whether blocks must come in order, at most a pool of them ahead.
     pub(crate) fn is_in_order(&self) -> bool {
         matches!(self, Self::Stream(_))
+    }
+
+    /// Whether a commit may wait for somebody who never comes: the reader of a pipe, the caller.
+    pub(crate) fn may_block_for_ever(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Chunks(_))
     }
 
     /// Whether the file can be started anew: what went down a stream cannot be taken back.
@@ -151,8 +165,8 @@ fn available_memory() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Allocates the whole file before the first byte, so that a full disk shows at once. Where the file system cannot
-/// allocate, the free space is at least compared, and only the size is set.
+/// Allocates the whole file before the first byte, so that a full disk shows at once. Where the file system
+/// cannot allocate, the free space is at least compared, and only the size is set.
 fn allocate(part: &Part, size: Option<u64>) -> Result<()> {
     let Some(size) = size else { return Ok(()) };
     let file: &File = part.file();
@@ -169,6 +183,9 @@ fn allocate(part: &Part, size: Option<u64>) -> Result<()> {
 fn no_direct(part: &Part) -> Error {
     let path = part.target().to_string_lossy();
     let path = crate::error::Escaped(&path);
-    Error::new(Kind::LocalIo, format!("the file system of {path} has no O_DIRECT for this block size"))
-        .hint("use --write auto or --write buffered")
+    Error::new(
+        Kind::LocalIo,
+        format!("the file system of {path} has no O_DIRECT for this block size"),
+    )
+    .hint("use --write auto or --write buffered")
 }

@@ -44,7 +44,9 @@ impl Part {
                     let target = target.to_owned();
                     return Ok(Self { file: Arc::new(file), path, target, published: false });
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => remove_stale(&path, target)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    remove_stale(&path, target)?;
+                }
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -67,8 +69,8 @@ impl Part {
     /// Makes the file durable and gives it its name: mode and time, fsync, rename, fsync of the directory.
     ///
     /// # Errors
-    /// `Kind::Exists` if the target has appeared and may not be replaced; a failed fsync is final, since the pages
-    /// it could not write are lost (`fsync(2)`).
+    /// `Kind::Exists` if the target has appeared and may not be replaced; a failed fsync is final, since
+    /// the pages it could not write are lost (`fsync(2)`).
     pub(crate) fn publish(mut self, how: &Publish) -> Result<()> {
         self.check_identity()?;
         let mode = 0o666 & !crate::sys::umask();
@@ -107,7 +109,8 @@ impl Part {
             Ok(there) if same_file(&ours, &there) => Ok(()),
             _ => {
                 let path = self.path.to_string_lossy();
-                let message = format!("{} was removed or replaced during the download", Escaped(&path));
+                let message =
+                    format!("{} was removed or replaced during the download", Escaped(&path));
                 Err(Error::new(Kind::LocalIo, message).hint("run the same command again"))
             }
         }
@@ -137,7 +140,13 @@ fn canonical(directory: &Path) -> PathBuf {
 
 fn open_new(path: &Path) -> io::Result<File> {
     let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    File::options().read(true).write(true).create_new(true).mode(0o600).custom_flags(nofollow).open(path)
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(nofollow)
+        .open(path)
 }
 
 /// Removes the part file of a run that is over; one that is alive holds the lock.
@@ -157,7 +166,8 @@ fn remove_stale(path: &Path, target: &Path) -> Result<()> {
     }
 }
 
-/// Locks without waiting. A file system without locks is no reason to fail: correctness rests on the inode and the rename.
+/// Locks without waiting. A file system without locks is no reason to fail: correctness rests on the inode
+/// and the rename.
 fn lock(file: &File, target: &Path) -> Result<()> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(busy(target)),

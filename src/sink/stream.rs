@@ -1,11 +1,14 @@
 //! In order into a descriptor: standard output, a FIFO, a device, or nowhere but through the digest.
 //!
-//! A thread of its own writes, because a pipe may block for as long as its reader likes. Blocks wait for their turn in
-//! a map; the board deals leases only as far ahead as a pool has blocks, so the next block in turn always has memory.
+//! A thread of its own writes, because a pipe may block for as long as its reader likes. Blocks wait for
+//! their turn in a map; the board deals leases only as far ahead as a pool has blocks, so the next block in
+//! turn always has memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,6 +18,15 @@ use crate::block::Block;
 use crate::digest::{Algo, Checksum, Hasher};
 use crate::error::{Error, Kind, Result};
 use crate::units::wide;
+
+/// A descriptor that takes bytes in order.
+#[derive(Clone, Debug)]
+pub(crate) enum StreamTo {
+    /// Standard output.
+    Stdout,
+    /// A FIFO or device.
+    Path(PathBuf),
+}
 
 pub(crate) struct Stream {
     shared: Arc<Shared>,
@@ -60,7 +72,9 @@ impl Stream {
         let (done, written) = oneshot::channel();
         self.shared.lock().waiting.insert(block.offset(), (block, done));
         self.shared.changed.notify_one();
-        written.await.unwrap_or_else(|_| Err(Error::new(Kind::Interrupted, "the stream was stopped")))
+        written
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Kind::Interrupted, "the stream was stopped")))
     }
 
     /// Ends the stream after all commits are done; the digest, if one was asked for.
@@ -77,6 +91,23 @@ impl Stream {
     fn end(&self) {
         self.shared.lock().over = true;
         self.shared.changed.notify_one();
+    }
+}
+
+impl StreamTo {
+    /// Opens it; a FIFO waits for its reader.
+    pub(crate) fn open(&self) -> Result<File> {
+        match self {
+            Self::Stdout => std::io::stdout()
+                .as_fd()
+                .try_clone_to_owned()
+                .map(File::from)
+                .map_err(|error| Error::local("write to", Path::new("standard output"), error)),
+            Self::Path(path) => File::options()
+                .write(true)
+                .open(path)
+                .map_err(|error| Error::local("open", path, error)),
+        }
     }
 }
 

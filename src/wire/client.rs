@@ -22,8 +22,8 @@ use crate::limits;
 
 /// Who we are to servers: headers, credentials, TLS, time limits, and a pool of idle connections.
 ///
-/// Cheap to clone; clones share the pool. Credentials and custom headers go only to the origin (scheme, host, port)
-/// of the URL that a download was started with, never to where it redirects.
+/// Cheap to clone; clones share the pool. Credentials and custom headers go only to the origin (scheme,
+/// host, port) of the URL that a download was started with, never to where it redirects.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -68,7 +68,9 @@ impl std::fmt::Debug for ClientBuilder {
 
 impl Default for Client {
     fn default() -> Self {
-        ClientBuilder::default().build().expect("proof: the defaults name no file that could be missing")
+        ClientBuilder::default()
+            .build()
+            .expect("proof: the defaults name no file that could be missing")
     }
 }
 
@@ -206,15 +208,18 @@ impl Client {
     /// Refuses a typed URL that this client must not ask.
     pub(crate) fn check(&self, url: &url::Url) -> Result<()> {
         if self.0.settings.https_only && url.scheme() != "https" {
-            return Err(Error::new(Kind::Usage, "the URL is not https, and --https-only forbids it"));
+            return Err(Error::new(
+                Kind::Usage,
+                "the URL is not https, and --https-only forbids it",
+            ));
         }
         Ok(())
     }
 
     /// Sends a request over an idle or a new connection and waits for the head of its response.
     ///
-    /// A kept-alive connection that turns out dead before the first response byte is replaced at once (RFC 9110
-    /// section 9.2.2: GET is idempotent). Dropping the future closes the connection.
+    /// A kept-alive connection that turns out dead before the first response byte is replaced at once (RFC
+    /// 9110 section 9.2.2: GET is idempotent). Dropping the future closes the connection.
     pub(crate) async fn ask(&self, io: &Io, request: &Request<'_>) -> Result<Response> {
         let key = Key::new(request.route);
         for _ in 0..limits::STALE_CONNECTIONS_MAX {
@@ -257,7 +262,7 @@ impl Client {
         let (head, incoming) = response.into_parts();
         let body = match raw::length(head.status, &head.headers) {
             Some(length) => Body::Raw(raw::Raw::take_over(io, driver, incoming, length)?),
-            None => Body::Framed(framed::Framed::new(driver, &view, incoming)),
+            None => Body::Framed(Box::new(framed::Framed::new(driver, &view, incoming))),
         };
         let (status, http, headers) = (head.status, head.version, head.headers);
         Ok(Response { status, http, headers, remote, head_bytes, waited, body, key })
@@ -272,7 +277,8 @@ impl Client {
         headers.insert(HOST, host_field(url));
         headers.insert(USER_AGENT, settings.user_agent.clone());
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        // A range is one of the encoded bytes, and what is encoded cannot be checked: ask for the file itself.
+        // A range is one of the encoded bytes, and what is encoded cannot be checked: ask for the file
+        // itself.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if request.route.is_home() {
             for name in settings.headers.keys() {
@@ -346,7 +352,8 @@ mod tests {
             .header(HeaderName::from_static("x-secret"), HeaderValue::from_static("s"))
             .build()
             .unwrap();
-        let mut route = Route::new(url::Url::parse("http://a.test/f").unwrap());
+        let typed = url::Url::parse("http://a.test/f").unwrap();
+        let mut route = Route::new(typed.clone(), &typed);
         let home = request_for(&client, &route);
         assert_eq!(home.headers()[AUTHORIZATION], "Basic dTpw");
         assert_eq!(home.headers()["x-secret"], "s");

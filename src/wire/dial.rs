@@ -30,15 +30,20 @@ pub(super) async fn dial(
         let addresses = resolve(url, settings.family).await?;
         let (tcp, remote) = connect(url, addresses).await?;
         let (tcp, tls) = match tls {
-            Some(config) => Tls::handshake(url, tcp, config).await.map(|(tcp, tls)| (tcp, Some(tls)))?,
+            Some(config) => {
+                Tls::handshake(url, tcp, config).await.map(|(tcp, tls)| (tcp, Some(tls)))?
+            }
             None => (tcp, None),
         };
         Ok(Conn::new(tcp, tls, remote))
     };
     match tokio::time::timeout(settings.connect_timeout, whole).await {
         Ok(done) => done,
-        Err(_) => Err(cannot_connect(url, &format!("no connection within {}", show(settings.connect_timeout)))
-            .hint("raise --connect-timeout, or check that the server can be reached")),
+        Err(_) => Err(cannot_connect(
+            url,
+            &format!("no connection within {}", show(settings.connect_timeout)),
+        )
+        .hint("raise --connect-timeout, or check that the server can be reached")),
     }
 }
 
@@ -89,14 +94,17 @@ fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     mixed
 }
 
-/// Happy eyeballs (RFC 8305 section 5): the next address starts when the last has failed or is slow to answer.
+/// Happy eyeballs (RFC 8305 section 5): the next address starts when the last has failed or is slow to
+/// answer.
 async fn connect(url: &Url, addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr)> {
     let mut waiting = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut last = None;
     loop {
         match waiting.next() {
-            Some(address) => attempts.push(async move { (address, TcpStream::connect(address).await) }),
+            Some(address) => {
+                attempts.push(async move { (address, TcpStream::connect(address).await) });
+            }
             None if attempts.is_empty() => break,
             None => {}
         }

@@ -19,6 +19,8 @@ pub(super) struct Framed {
     incoming: Incoming,
     /// What is left of the last frame.
     frame: Bytes,
+    /// A failure behind the bytes that were handed out with the last call.
+    failed: Option<Error>,
     ended: bool,
     driver_ended: bool,
 }
@@ -26,7 +28,14 @@ pub(super) struct Framed {
 impl Framed {
     pub(super) fn new(driver: Driver, view: &View, incoming: Incoming) -> Self {
         view.open();
-        Self { driver, incoming, frame: Bytes::new(), ended: false, driver_ended: false }
+        Self {
+            driver,
+            incoming,
+            frame: Bytes::new(),
+            failed: None,
+            ended: false,
+            driver_ended: false,
+        }
     }
 
     /// Receives body bytes; see [`super::Response::fill`].
@@ -36,6 +45,9 @@ impl Framed {
         max: usize,
         wait: Duration,
     ) -> (Result<Received>, Block) {
+        if let Some(error) = self.failed.take() {
+            return (Err(error), block);
+        }
         let deadline = tokio::time::Instant::now() + wait;
         let mut got = 0;
         while got < max && !self.ended {
@@ -44,7 +56,11 @@ impl Framed {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) if got == 0 => return (Err(error), block),
                     Err(_) if got == 0 => return (Ok(Received::Nothing), block),
-                    Ok(Err(_)) | Err(_) => break,
+                    Ok(Err(error)) => {
+                        self.failed = Some(error);
+                        break;
+                    }
+                    Err(_) => break,
                 }
             }
             let count = block.fill_from(&self.frame[..self.frame.len().min(max - got)]);
@@ -87,7 +103,8 @@ impl Framed {
 }
 
 fn explain(error: &hyper::Error) -> Error {
-    let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    let why =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     let why = Escaped(&why);
     if error.is_incomplete_message() || error.is_closed() {
         Error::new(Kind::Reset, "the server closed the connection before the end of the body")

@@ -1,8 +1,9 @@
-//! The exchange of heads: hyper writes the request and parses the response, and never sees a byte of the body.
+//! The exchange of heads: hyper writes the request and parses the response, and never sees a byte of the
+//! body.
 //!
-//! [`HeadOnly`] shows hyper the connection up to the blank line of the final head and keeps what follows. After that the
-//! connection can be taken back whole (for a body of known length), or opened again (for a body whose frames hyper
-//! is to take off). The bounds on heads are enforced here, before anything is parsed.
+//! [`HeadOnly`] shows hyper the connection up to the blank line of the final head and keeps what follows.
+//! After that the connection can be taken back whole (for a body of known length), or opened again (for a
+//! body whose frames hyper is to take off). The bounds on heads are enforced here, before anything is parsed.
 
 mod scan;
 
@@ -38,7 +39,8 @@ impl Driver {
         self.connection.poll_without_shutdown(cx)
     }
 
-    /// Takes the connection back, and what was read of it beyond the head; `None` if hyper has kept some of that.
+    /// Takes the connection back, and what was read of it beyond the head; `None` if hyper has kept some of
+    /// that.
     pub(super) fn into_parts(self) -> Option<(Conn, Vec<u8>)> {
         let parts = self.connection.into_parts();
         parts.read_buf.is_empty().then(|| (parts.io.io.into_inner(), parts.io.rest))
@@ -85,7 +87,9 @@ pub(super) async fn exchange(
         Err(_) => {
             let after = crate::units::show_time(timeout);
             let message = format!("the server did not answer within {after}");
-            Err(Error::new(Kind::Stall, message).hint("raise --stall-timeout if it is just slow").into())
+            Err(Error::new(Kind::Stall, message)
+                .hint("raise --stall-timeout if it is just slow")
+                .into())
         }
     }
 }
@@ -119,7 +123,11 @@ fn failure(error: &hyper::Error, seen: usize) -> Failure {
     let too_large = io_cause
         .and_then(io::Error::get_ref)
         .is_some_and(|inner| inner.downcast_ref::<TooLarge>().is_some());
-    let error = if too_large {
+    let alert = io_cause.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
+    let error = if let Some(rustls::Error::AlertReceived(alert)) = alert {
+        Error::new(Kind::Tls, format!("the server refuses the TLS connection: {alert:?}"))
+            .hint("does it want a client certificate? see --cert and --key")
+    } else if too_large {
         Error::new(Kind::Protocol, "the response head is larger than any honest one")
     } else if error.is_parse() {
         let why = error.to_string();
@@ -171,13 +179,20 @@ impl HeadOnly {
         Self { io: TokioIo::new(conn), view, scan: HeadScan::default(), rest: Vec::new() }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, mut dst: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut dst: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut memory = [0; 8192];
         let room = memory.len().min(dst.remaining());
         let mut buffer = hyper::rt::ReadBuf::new(&mut memory[..room]);
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()))?;
         let came = buffer.filled();
-        let end = self.scan.feed(came).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let end = self
+            .scan
+            .feed(came)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let head = end.unwrap_or(came.len());
         self.view.seen.set(self.view.seen.get() + head);
         dst.put_slice(&came[..head]);
@@ -188,7 +203,11 @@ impl HeadOnly {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>, mut dst: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut dst: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.rest.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, dst);
         }
@@ -214,7 +233,11 @@ impl Read for HeadOnly {
 }
 
 impl Write for HeadOnly {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 

@@ -12,8 +12,8 @@ use super::conn::Conn;
 use super::tls::Tls;
 use crate::limits::{IDLE_AGE_MAX, IDLE_MAX};
 
-/// What two requests must share to share a connection. All else (roots, verification, addresses) is the same for one
-/// client; whether the client certificate was presented is not.
+/// What two requests must share to share a connection. All else (roots, verification, addresses) is the
+/// same for one client; whether the client certificate was presented is not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     origin: String,

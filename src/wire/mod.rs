@@ -1,8 +1,8 @@
 //! Asks and fills: one HTTP/1.1 exchange at a time over TCP or TLS, its body straight into blocks.
 //!
-//! [`Client::ask`] dials or takes an idle connection, lets hyper send the request and parse the head, and returns a
-//! [`Response`] whose body is received by the thread's own backend. It judges nothing: that is the gate's work. It
-//! writes no file and follows no redirect by itself.
+//! [`Client::ask`] dials or takes an idle connection, lets hyper send the request and parse the head, and
+//! returns a [`Response`] whose body is received by the thread's own backend. It judges nothing: that is
+//! the gate's work. It writes no file and follows no redirect by itself.
 
 mod client;
 mod conn;
@@ -56,13 +56,14 @@ enum Body {
     /// Content-Length told the length: received by the backend itself.
     Raw(raw::Raw),
     /// Chunked, or until the connection closes: hyper takes the frames off.
-    Framed(framed::Framed),
+    Framed(Box<framed::Framed>),
 }
 
 impl Response {
     /// Receives at most `max` body bytes into the block, for at most `wait`.
     ///
-    /// `Received::End` is the clean end of the body. Dropping the future loses the connection and the block's bytes.
+    /// `Received::End` is the clean end of the body. Dropping the future loses the connection and the
+    /// block's bytes.
     ///
     /// # Errors
     /// `Kind::Reset` if the body was cut short, `Kind::Protocol` if its framing is broken.

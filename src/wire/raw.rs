@@ -1,4 +1,5 @@
-//! A body of known length: the socket is taken back from hyper, and the backend receives straight into blocks.
+//! A body of known length: the socket is taken back from hyper, and the backend receives straight into
+//! blocks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,13 +39,19 @@ pub(super) fn length(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
     }
     let mut fields = headers.get_all(CONTENT_LENGTH).iter();
     let text = fields.next()?.to_str().ok()?;
-    let plain = fields.next().is_none() && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let plain =
+        fields.next().is_none() && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| text.parse().ok())?
 }
 
 impl Raw {
     /// Takes the connection back from hyper and gives its socket to the backend.
-    pub(super) fn take_over(io: &Io, driver: Driver, incoming: Incoming, length: u64) -> Result<Self> {
+    pub(super) fn take_over(
+        io: &Io,
+        driver: Driver,
+        incoming: Incoming,
+        length: u64,
+    ) -> Result<Self> {
         // hyper has seen no body byte, so neither the body channel nor its read buffer holds any.
         drop(incoming);
         let Some((conn, front)) = driver.into_parts() else {

@@ -1,6 +1,6 @@
 //! Where a file really is: the URL that was typed, the redirects from there, and who may see the credentials.
 
-use url::Url;
+use url::{Origin, Url};
 
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::limits::HEAD_CHAIN_BYTES_MAX;
@@ -9,6 +9,8 @@ use crate::limits::HEAD_CHAIN_BYTES_MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     typed: Url,
+    /// The origin whose credentials we hold.
+    home: Origin,
     /// The URLs visited since the typed one; the last is current.
     hops: Vec<Url>,
     head_bytes: usize,
@@ -22,8 +24,10 @@ pub(crate) struct RedirectRule {
 }
 
 impl Route {
-    pub(crate) fn new(typed: Url) -> Self {
-        Self { typed, hops: Vec::new(), head_bytes: 0 }
+    /// The way to `typed`; credentials belong to the origin of `home`, which is another where `typed` is an
+    /// alternate.
+    pub(crate) fn new(typed: Url, home: &Url) -> Self {
+        Self { typed, home: home.origin(), hops: Vec::new(), head_bytes: 0 }
     }
 
     /// The URL to ask next.
@@ -31,10 +35,10 @@ impl Route {
         self.hops.last().unwrap_or(&self.typed)
     }
 
-    /// Whether credentials, custom headers and the client certificate may go to the current URL: only to the origin
-    /// (scheme, host and port) that the user typed.
+    /// Whether credentials, custom headers and the client certificate may go to the current URL: only to
+    /// the origin (scheme, host and port) that the user typed.
     pub(crate) fn is_home(&self) -> bool {
-        self.url().origin() == self.typed.origin()
+        self.url().origin() == self.home
     }
 
     /// Whether the current URL came from a redirect.
@@ -48,10 +52,12 @@ impl Route {
         self.head_bytes = 0;
     }
 
-    /// Follows a redirect (RFC 9110 section 10.2.2 and 15.4); `head_bytes` counts towards the bound on the chain.
+    /// Follows a redirect (RFC 9110 section 10.2.2 and 15.4); `head_bytes` counts towards the bound on the
+    /// chain.
     ///
     /// # Errors
-    /// `Kind::Redirect` for a loop, too many hops, an address that cannot be used, or a way from https to http.
+    /// `Kind::Redirect` for a loop, too many hops, an address that cannot be used, or a way from https to
+    /// http.
     pub(crate) fn follow(
         &mut self,
         location: &str,
@@ -70,7 +76,9 @@ impl Route {
             return refuse(format!("the server redirects from https to http ({shown})"));
         }
         if rule.https_only && next.scheme() != "https" {
-            return refuse(format!("the server redirects to {shown}, and --https-only forbids http"));
+            return refuse(format!(
+                "the server redirects to {shown}, and --https-only forbids http"
+            ));
         }
         next.set_fragment(None);
         // Credentials in a Location are the server's, not the user's: never send them.
@@ -100,7 +108,8 @@ mod tests {
     const RULE: RedirectRule = RedirectRule { max: 3, https_only: false };
 
     fn route(url: &str) -> Route {
-        Route::new(Url::parse(url).unwrap())
+        let url = Url::parse(url).unwrap();
+        Route::new(url.clone(), &url)
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! TLS: a rustls session whose ciphertext comes in large reads and whose plaintext goes straight into blocks.
 //!
-//! rustls alone asks the transport for 4 to 18 KiB at a time. Here one read of up to 256 KiB fills a buffer, by epoll
-//! while hyper has the connection and by the thread's backend while a body is received, and the session is fed from it.
+//! rustls alone asks the transport for 4 to 18 KiB at a time. Here one read of up to 256 KiB fills a
+//! buffer, by epoll while hyper has the connection and by the thread's backend while a body is received,
+//! and the session is fed from it.
 
 mod config;
 
@@ -41,7 +42,8 @@ impl Tls {
     /// Shakes hands with the server over a fresh connection.
     ///
     /// # Errors
-    /// `Kind::Tls` if the certificate or the protocol does not suit, `Kind::Connect` if the connection breaks.
+    /// `Kind::Tls` if the certificate or the protocol does not suit, `Kind::Connect` if the connection
+    /// breaks.
     pub(super) async fn handshake(
         url: &Url,
         mut tcp: TcpStream,
@@ -59,10 +61,17 @@ impl Tls {
         Ok((tcp, tls))
     }
 
-    fn poll_handshake(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_handshake(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.session.is_handshaking() {
             ready!(self.poll_send(tcp, cx))?;
-            if self.session.is_handshaking() && !self.feed()? && ready!(self.poll_cipher(tcp, cx))? == 0 {
+            if self.session.is_handshaking()
+                && !self.feed()?
+                && ready!(self.poll_cipher(tcp, cx))? == 0
+            {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
@@ -110,12 +119,17 @@ impl Tls {
         Poll::Ready(Ok(count))
     }
 
-    pub(super) fn poll_flush(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         ready!(self.poll_send(tcp, cx))?;
         Pin::new(tcp).poll_flush(cx)
     }
 
-    /// Receives plaintext into the block while the backend has the socket; as [`Socket::receive`] with `Until::All`.
+    /// Receives plaintext into the block while the backend has the socket; as [`Socket::receive`] with
+    /// `Until::All`.
     pub(super) async fn receive(
         &mut self,
         socket: &Socket,
@@ -169,7 +183,9 @@ impl Tls {
 
     /// Feeds one piece of the buffered ciphertext; false if there is none.
     fn feed(&mut self) -> io::Result<bool> {
-        let Some(block) = &self.cipher.block else { return Err(io::ErrorKind::NotConnected.into()) };
+        let Some(block) = &self.cipher.block else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         let mut rest = &block.bytes()[self.cipher.used..];
         if rest.is_empty() {
             return Ok(false);
@@ -179,7 +195,8 @@ impl Tls {
         Ok(true)
     }
 
-    /// Tells the session that the peer has closed: without a close_notify before, its reader then reports a cut.
+    /// Tells the session that the peer has closed: without a close_notify before, its reader then reports a
+    /// cut.
     fn end(&mut self) -> io::Result<()> {
         self.session.read_tls(&mut io::empty())?;
         self.process()
@@ -192,7 +209,11 @@ impl Tls {
         }
     }
 
-    fn poll_cipher(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_cipher(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         let Some(block) = &mut self.cipher.block else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
@@ -269,7 +290,10 @@ fn explain(host: &str, error: io::Error) -> Error {
                 ("its certificate is not valid yet".to_owned(), "check this machine's clock")
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                ("its certificate is for another host name".to_owned(), "check the host name in the URL")
+                (
+                    "its certificate is for another host name".to_owned(),
+                    "check the host name in the URL",
+                )
             }
             CertificateError::UnknownIssuer => (
                 "its certificate is not signed by a trusted authority".to_owned(),

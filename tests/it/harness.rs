@@ -1,7 +1,7 @@
 //! Runs the real program in an empty directory with a clean environment, and judges what it leaves.
 //!
-//! After every run, whatever its end: no panic, no control character on stderr, nothing beside the target. A
-//! run that ends badly says so in one line and leaves the directory as it was.
+//! After every run, whatever its end: no panic, no control character on stderr, nothing beside the target.
+//! A run that ends badly says so in one line and leaves the directory as it was.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -3,8 +3,8 @@
 use crate::ends::{Fault, SIZE};
 use crate::origin::{Body, Cut, File, Reply, Request, Validator};
 
-/// Bends every 206 but the first, when the plan already holds a size and a validator. The first is cut short,
-/// so that a single connection has to ask again too.
+/// Bends every 206 but the first, when the plan already holds a size and a validator. The first is cut
+/// short, so that a single connection has to ask again too.
 fn later(request: &Request, reply: Reply, bend: impl Fn(Reply) -> Reply) -> Reply {
     match request.nth {
         0 => reply.cut(200_000, Cut::Close),

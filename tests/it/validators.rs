@@ -1,4 +1,5 @@
-//! Without something that ties all answers to one version of the file, one response must carry it all.
+//! Without something that ties all answers to one version of the file, one response must carry the whole of
+//! it.
 
 use crate::ends::{Fault, SIZE};
 use crate::harness::Run;

@@ -1,4 +1,4 @@
-//! Finds the end of a response head, whatever pieces it arrives in, and bounds it.
+//! Finds the end of a response head, whatever parts it arrives in, and bounds it.
 
 use crate::limits::{HEAD_BYTES_MAX, INTERIM_MAX};
 
@@ -14,8 +14,9 @@ impl std::fmt::Display for TooLarge {
 
 impl std::error::Error for TooLarge {}
 
-/// Reads heads byte by byte: lines end with LF, a CR before it is ignored (RFC 9112 section 2.2), blank lines before a
-/// status line are skipped, and interim responses (1xx, except 101) are followed by another head.
+/// Reads heads byte by byte: lines end with LF, a CR before it is ignored (RFC 9112 section 2.2), blank
+/// lines before a status line are skipped, and interim responses (1xx, except 101) are followed by another
+/// head.
 #[derive(Default)]
 pub(super) struct HeadScan {
     bytes: usize,
@@ -58,7 +59,9 @@ impl HeadScan {
     }
 
     fn is_interim(&self) -> bool {
-        self.status.starts_with(b"HTTP/1.") && self.status[8..10] == *b" 1" && &self.status[9..] != b"101"
+        self.status.starts_with(b"HTTP/1.")
+            && self.status[8..10] == *b" 1"
+            && &self.status[9..] != b"101"
     }
 
     fn next_head(&mut self) -> Result<(), TooLarge> {
@@ -73,16 +76,17 @@ mod tests {
     use super::*;
 
     const HEADS: &[u8] =
-        b"\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\n\nHTTP/1.1 206 P\r\nA: b\r\n\r\nBODY\r\n\r\n";
+        b"\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\n\n\
+        HTTP/1.1 206 P\r\nA: b\r\n\r\nBODY\r\n\r\n";
 
-    fn end_in_pieces(bytes: &[u8], piece: usize) -> Option<usize> {
+    fn end_in_pieces(bytes: &[u8], part: usize) -> Option<usize> {
         let mut scan = HeadScan::default();
         let mut before = 0;
-        for part in bytes.chunks(piece) {
-            if let Some(end) = scan.feed(part).unwrap() {
+        for bytes in bytes.chunks(part) {
+            if let Some(end) = scan.feed(bytes).unwrap() {
                 return Some(before + end);
             }
-            before += part.len();
+            before += bytes.len();
         }
         None
     }
@@ -90,8 +94,8 @@ mod tests {
     #[test]
     fn the_end_is_found_whatever_the_pieces() {
         let end = HEADS.len() - b"BODY\r\n\r\n".len();
-        for piece in 1..=HEADS.len() {
-            assert_eq!(end_in_pieces(HEADS, piece), Some(end), "pieces of {piece}");
+        for part in 1..=HEADS.len() {
+            assert_eq!(end_in_pieces(HEADS, part), Some(end), "parts of {part}");
         }
         for cut in 0..end {
             assert_eq!(end_in_pieces(&HEADS[..cut], 7), None, "cut at {cut}");

@@ -21,7 +21,8 @@ pub(in crate::wire) struct Settings {
     pub(in crate::wire) insecure: bool,
 }
 
-/// The rustls configuration; our certificate only if the connection goes `home`, to the origin that was typed.
+/// The rustls configuration; our certificate only if the connection goes `home`, to the origin that was
+/// typed.
 ///
 /// # Errors
 /// `Kind::Usage` naming the file that cannot be used.
@@ -54,7 +55,9 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     if let Some(file) = file {
         for certificate in certificates_in(file)? {
-            store.add(certificate).map_err(|error| unusable(file, "usable certificates", &error))?;
+            store
+                .add(certificate)
+                .map_err(|error| unusable(file, "usable certificates", &error))?;
         }
         return Ok(store);
     }
@@ -83,7 +86,8 @@ fn unusable(file: &Path, what: &str, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::Usage, message).hint("see --cacert, --cert and --key")
 }
 
-/// Accepts every certificate: `--insecure`. Signatures are still checked, so that the session is at least consistent.
+/// Accepts every certificate: `--insecure`. Signatures are still checked, so that the session is at least
+/// consistent.
 #[derive(Debug)]
 struct TrustAll(Arc<CryptoProvider>);
 
@@ -105,7 +109,12 @@ impl ServerCertVerifier for TrustAll {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -114,7 +123,12 @@ impl ServerCertVerifier for TrustAll {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -60,8 +60,8 @@ impl File {
         format!("\"{:x}-{:x}-{:x}\"", self.seed, self.version, self.size)
     }
 
-    /// Fills `out` with the bytes at `offset`. They come from an extendable hash, so that no two
-    /// places look alike.
+    /// Fills `out` with the bytes at `offset`. They come from an extendable hash, so no two places look
+    /// alike.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.seed.to_le_bytes()).update(&self.version.to_le_bytes());

@@ -1,6 +1,7 @@
 //! What the origin answers: an honest reply first, then a script bends it.
 //!
-//! A reply is plain data: status, verbatim header lines, a body, and what goes wrong on the way.
+//! A reply is plain data: status, verbatim header lines, a body, and what goes wrong on the way. The knobs
+//! compose.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};

@@ -1,22 +1,24 @@
 //! Deals leases to idle lanes, and turns the stages of one download.
 //!
-//! All that the lanes of a download share stands behind one plain mutex, touched per lease and per block. A stage ends
-//! in two steps: it is *cancelled*, which every lane sees at its next step, and it is *over* when the last lane at work has
-//! let go: no write of an old stage is in flight when a new one begins.
+//! All that the lanes of a download share stands behind one plain mutex, touched per lease and per block. A
+//! stage ends in two steps: it is *cancelled*, which every lane sees at its next step, and it is *over*
+//! when the last lane at work has let go: no write of an old stage is in flight when a new one begins.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+mod job;
+mod state;
+
+pub(crate) use job::Job;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::digest::Follower;
+use self::state::{Next, Stage, State};
 use crate::error::{Error, Kind, Result};
-use crate::gate::Version;
 use crate::limits::RESTARTS_MAX;
 use crate::pace::Pace;
 use crate::plan::{Lease, LeaseId, Plan, Want};
-use crate::sink::{Part, Sink};
 use crate::throttle::Throttle;
 
 /// What the lanes of one download share.
@@ -35,20 +37,6 @@ pub(crate) struct Rules {
     pub(crate) retries: u32,
     /// Blocks of the smallest pool: how far ahead a stream may be dealt.
     pub(crate) window: u32,
-}
-
-struct State {
-    stage: Stage,
-    at_work: u32,
-    manner: Manner,
-    pace: Pace,
-    /// Lanes that the server has been found to bear.
-    lanes_max: u32,
-    throttle: Option<Throttle>,
-    /// Nobody asks before: the server wanted us to wait.
-    hold: Option<Instant>,
-    changes: u32,
-    breaks: u32,
 }
 
 /// How the file is asked for.
@@ -71,48 +59,12 @@ pub(crate) enum Anew {
     Broken,
 }
 
-enum Stage {
-    /// Somebody must ask for the first bytes.
-    Unprobed,
-    Probing,
-    Running(Arc<Job>, Plan),
-    /// Cancelled; becomes the next stage when no lane is at work.
-    Ending(Next),
-    Over(Option<Result<Ending>>),
-}
-
-enum Next {
-    Unprobed,
-    Over(Result<Ending>),
-}
-
 /// How a download went well.
 pub(crate) enum Ending {
     /// Every block has landed.
     Landed(Arc<Job>, u64),
     /// The target is right as it is.
     UpToDate(u64),
-}
-
-/// One version of the file on its way into one sink.
-pub(crate) struct Job {
-    pub(crate) sink: Sink,
-    part: Mutex<Option<Part>>,
-    pub(crate) follower: Option<Follower>,
-    pub(crate) version: Version,
-    pub(crate) manner: Manner,
-    /// Responses whose bytes went into the file.
-    pub(crate) responses: AtomicU32,
-    /// If-Range makes this server forget the range.
-    unconditional: AtomicBool,
-    cancel: Cancel,
-}
-
-/// A flag that can be waited for.
-#[derive(Default)]
-struct Cancel {
-    set: AtomicBool,
-    changed: Notify,
 }
 
 /// What a lane is to do next.
@@ -126,76 +78,15 @@ pub(crate) enum Deal {
 /// A lane at work. Dropping it says that the lane has let go of everything.
 pub(crate) struct AtWork<'a>(&'a Board);
 
-impl Job {
-    pub(crate) fn new(
-        sink: Sink,
-        part: Option<Part>,
-        follower: Option<Follower>,
-        version: Version,
-        manner: Manner,
-    ) -> Self {
-        Self {
-            sink,
-            part: Mutex::new(part),
-            follower,
-            version,
-            manner,
-            responses: AtomicU32::new(0),
-            unconditional: AtomicBool::new(false),
-            cancel: Cancel::default(),
-        }
-    }
-
-    /// Takes the part file, to publish it.
-    pub(crate) fn take_part(&self) -> Option<Part> {
-        self.part.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Whether ranges must be asked for without a condition here.
-    pub(crate) fn is_unconditional(&self) -> bool {
-        self.unconditional.load(Relaxed)
-    }
-
-    pub(crate) fn set_unconditional(&self) {
-        self.unconditional.store(true, Relaxed);
-    }
-
-    /// Whether the stage has ended: let go.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel.set.load(Relaxed)
-    }
-
-    /// Waits until the stage has ended.
-    pub(crate) async fn cancelled(&self) {
-        let mut changed = std::pin::pin!(self.cancel.changed.notified());
-        changed.as_mut().enable();
-        if !self.is_cancelled() {
-            changed.await;
-        }
-    }
-
-    fn cancel(&self) {
-        self.cancel.set.store(true, Relaxed);
-        self.cancel.changed.notify_waiters();
-    }
-}
-
 impl Board {
-    pub(crate) fn new(rules: Rules, manner: Manner, pace: Pace, throttle: Option<Throttle>) -> Self {
-        let stage = Stage::Unprobed;
-        let lanes_max = u32::MAX;
-        let state = State {
-            stage,
-            at_work: 0,
-            manner,
-            pace,
-            lanes_max,
-            throttle,
-            hold: None,
-            changes: 0,
-            breaks: 0,
-        };
-        Self { state: Mutex::new(state), changed: Notify::new(), over: Notify::new(), rules }
+    pub(crate) fn new(
+        rules: Rules,
+        manner: Manner,
+        pace: Pace,
+        throttle: Option<Throttle>,
+    ) -> Self {
+        let state = Mutex::new(State::new(manner, pace, throttle));
+        Self { state, changed: Notify::new(), over: Notify::new(), rules }
     }
 
     /// Waits for something to do; `None` when the download is over.
@@ -226,7 +117,8 @@ impl Board {
             return None;
         }
         let mut plan = plan;
-        let lease = plan.lease(&Want { lanes: 1, at_least: blocks, at_most: blocks, below: u32::MAX });
+        let lease =
+            plan.lease(&Want { lanes: 1, at_least: blocks, at_most: blocks, below: u32::MAX });
         state.stage = Stage::Running(Arc::clone(&job), plan);
         state.check_complete();
         self.wake(state);
@@ -270,6 +162,11 @@ impl Board {
         self.wake(state);
     }
 
+    /// Asks whether a lane may begin a block of its lease; false if it was recalled or the stage is over.
+    pub(crate) fn claim(&self, job: &Job, lease: LeaseId, index: u32) -> bool {
+        self.lock().plan_of(job).is_some_and(|plan| plan.claim(lease, index))
+    }
+
     /// The bytes of a block.
     pub(crate) fn extent(&self, job: &Job, index: u32) -> Option<std::ops::Range<u64>> {
         self.lock().plan_of(job).map(|plan| plan.extent(index))
@@ -295,7 +192,9 @@ impl Board {
         let allowed = match why {
             Anew::Changed(_) => count(&mut state.changes) <= RESTARTS_MAX,
             Anew::Broken => count(&mut state.breaks) <= self.rules.retries,
-            Anew::OneStream => state.manner != Manner::OneStream || count(&mut state.breaks) <= self.rules.retries,
+            Anew::OneStream => {
+                state.manner != Manner::OneStream || count(&mut state.breaks) <= self.rules.retries
+            }
         };
         if !matches!(why, Anew::Changed(_)) {
             state.manner = Manner::OneStream;
@@ -304,7 +203,8 @@ impl Board {
         self.end(if possible && allowed { Next::Unprobed } else { Next::Over(Err(error)) });
     }
 
-    /// The server objected to one connection. Returns whether the lane should retire, because others are at work.
+    /// The server objected to one connection. Returns whether the lane should retire, because others are at
+    /// work.
     pub(crate) fn objected(&self, now: Instant) -> bool {
         let mut state = self.lock();
         let others = state.at_work.saturating_sub(1);
@@ -356,6 +256,18 @@ impl Board {
         state.pace.sample(now, received);
         if state.pace.allowed() > before {
             self.wake(state);
+        }
+    }
+
+    /// Waits until the stage is about to end: whoever still asks should stop.
+    pub(crate) async fn ending(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if matches!(self.lock().stage, Stage::Ending(_) | Stage::Over(_)) {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -418,51 +330,6 @@ impl Drop for AtWork<'_> {
             state.stage = Stage::Unprobed;
         }
         self.0.settle(state);
-    }
-}
-
-impl State {
-    fn deal(&mut self, at_least: u32, window: u32) -> Option<Deal> {
-        match &mut self.stage {
-            Stage::Unprobed => {
-                self.stage = Stage::Probing;
-                Some(Deal::Probe(self.manner))
-            }
-            Stage::Running(job, plan) => {
-                let lanes = match job.manner {
-                    Manner::OneStream => 1,
-                    Manner::Ranges => u32::from(self.pace.allowed()).min(self.lanes_max),
-                };
-                if self.at_work >= lanes {
-                    return None;
-                }
-                let fair = plan.free_blocks().div_ceil(lanes);
-                let (at_most, below) = match job.sink.is_in_order() {
-                    true => ((window / lanes).max(1), plan.landed_prefix().saturating_add(window)),
-                    false => (u32::MAX, u32::MAX),
-                };
-                let at_least = if lanes == 1 { u32::MAX } else { at_least.min(fair).max(1) };
-                let lease = plan.lease(&Want { lanes, at_least, at_most, below })?;
-                Some(Deal::Fetch(Arc::clone(job), lease))
-            }
-            Stage::Probing | Stage::Ending(_) | Stage::Over(_) => None,
-        }
-    }
-
-    fn plan_of(&mut self, job: &Job) -> Option<&mut Plan> {
-        match &mut self.stage {
-            Stage::Running(running, plan) if std::ptr::eq(&**running, job) => Some(plan),
-            _ => None,
-        }
-    }
-
-    fn check_complete(&mut self) {
-        if let Stage::Running(job, plan) = &self.stage
-            && let (true, Some(size)) = (plan.is_complete(), plan.size())
-        {
-            let landed = Ending::Landed(Arc::clone(job), size);
-            self.stage = Stage::Ending(Next::Over(Ok(landed)));
-        }
     }
 }
 
