@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::harness::{Run, parse_events};
-use crate::origin::{Cut, File, Origin, Running};
+use crate::origin::{Cut, File, Latch, Origin, Reply, Running};
 use crate::ways::backends;
 
 fn file() -> File {
@@ -92,14 +92,42 @@ fn a_broken_connection_leaves_no_gap_in_a_stream() {
 
 #[test]
 fn a_file_that_changes_cannot_be_taken_back_from_a_stream() {
-    let new = file().version(2);
-    let origin = Origin::new()
-        .at("/f.bin", move |request| {
-            let file = if request.nth > 4 { new } else { file() };
-            crate::origin::Reply::honest(&file, request)
-        })
-        .start();
-    streaming(&origin).finish().assert_fails(6, &["changed"]);
+    for io in backends() {
+        let emitted = Latch::default();
+        let held = emitted.clone();
+        let origin = Origin::new()
+            .at("/f.bin", move |request| match request.nth {
+                0 => Reply::honest(&file(), request),
+                _ => Reply::honest(&file().version(2), request).after(&held),
+            })
+            .start();
+        let mut started = streaming(&origin).args(["--io", io]).start();
+        let mut reader = started.stdout.take().unwrap();
+        let mut first = [0];
+        reader.read_exact(&mut first).unwrap();
+        emitted.open();
+        let rest = std::thread::spawn(move || reader.read_to_end(&mut Vec::new()));
+        started.finish().assert_fails(6, &["changed"]);
+        rest.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_gap_that_never_comes_does_not_hold_the_end_up() {
+    // Blocks behind the gap wait for their turn in the stream when the download fails.
+    let gap = 700_000;
+    for io in backends() {
+        let origin = Origin::new()
+            .bent("/f.bin", file(), move |request, reply| match &request.range {
+                Some(range) if request.nth > 0 && range.contains(&gap) => {
+                    Reply::status("404 Not Found")
+                }
+                _ => reply,
+            })
+            .start();
+        let run = streaming(&origin).args(["--io", io, "--retries", "0"]);
+        run.finish().assert_fails(5, &["404"]);
+    }
 }
 
 #[test]

@@ -227,6 +227,18 @@ fn a_file_that_never_stops_changing_is_given_up() {
 }
 
 #[test]
+fn a_change_does_not_wait_for_an_answer_of_the_old_version() {
+    let new = File::new(SIZE).version(2);
+    Fault::of(new, move |request, _| match request.nth {
+        0 => Reply::honest(&new.version(1), request).cut(100, Cut::Stall),
+        _ => Reply::honest(&new, request),
+    })
+    .args(&["--stall-timeout", "3600"])
+    .over(&["8"])
+    .is_survived();
+}
+
+#[test]
 fn a_tag_that_differs_per_connection_never_gives_wrong_bytes() {
     let tagged =
         |connection: usize, reply: Reply| reply.set("ETag", &format!("\"node-{connection}\""));
