@@ -91,8 +91,8 @@ pub(crate) struct Ring(OnceCell<Option<FixedBufRegistry<Whole>>>);
 impl Ring {
     /// Registers the pool's memory, once, for O_DIRECT writes: the kernel then need not pin pages for each.
     ///
-    /// All of the memory becomes resident by it, so it waits until somebody needs it. Where the limit on locked
-    /// memory refuses, writes work all the same.
+    /// All of the memory becomes resident by it, so it waits until somebody needs it. Where the limit on
+    /// locked memory refuses, writes work all the same.
     pub(super) fn register(&self, pool: &Pool) {
         self.0.get_or_init(|| {
             let registry = FixedBufRegistry::new([Whole(pool.clone())]);

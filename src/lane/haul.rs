@@ -1,14 +1,12 @@
 //! Brings one lease home: as many answers as it takes, from the byte reached.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use tokio::task::{JoinError, JoinHandle};
-
 use super::ask::Judged;
 use super::tries::{Tries, Verdict};
+use super::writes::{Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
@@ -55,7 +53,7 @@ impl<'a> Haul<'a> {
             }
             None => u64::MAX,
         };
-        Self { lane, job, lease, cursor: first, end, block: None, writes: VecDeque::new() }
+        Self { lane, job, lease, cursor: first, end, block: None, writes: Writes::default() }
     }
 
     /// Works until the lease has landed or must be given back. `first` is an answer that is there already.
@@ -234,7 +232,7 @@ impl<'a> Haul<'a> {
                 () = job.cancelled() => return Err(Stop::LetGo),
                 block = job.sink.lend(&self.lane.pool, place) => return Ok(block),
                 // Memory that a finished write still holds comes free only when it is settled.
-                done = oldest(&mut self.writes) => self.settle(done)?,
+                done = self.writes.oldest() => self.settle(done)?,
             }
         }
     }
@@ -253,8 +251,8 @@ impl<'a> Haul<'a> {
         if let Some(block) = self.block.take_if(|block| block.is_full()) {
             self.commit(block);
         }
-        while self.writes.front().is_some_and(|(_, write)| write.is_finished()) {
-            let done = oldest(&mut self.writes).await;
+        while self.writes.has_finished() {
+            let done = self.writes.oldest().await;
             self.settle(done)?;
         }
         Ok(())
@@ -264,24 +262,11 @@ impl<'a> Haul<'a> {
     fn commit(&mut self, block: Block) {
         let index = block.index();
         assert!(self.lease.blocks.contains(&index), "a lane writes only within its lease");
-        let (io, job) = (self.lane.io.clone(), Arc::clone(&self.job));
-        let write = tokio::task::spawn_local(async move {
-            if !job.sink.may_block_for_ever() {
-                return job.sink.commit(&io, block).await;
-            }
-            tokio::select! {
-                biased;
-                done = job.sink.commit(&io, block) => done,
-                () = job.cancelled() => Ok(None),
-            }
-        });
-        self.writes.push_back((index, write));
+        self.writes.start(&self.lane.io, &self.job, block);
     }
 
     /// Takes note of the oldest write, which has finished.
-    fn settle(&mut self, done: Written) -> Result<(), Stop> {
-        let (index, _) =
-            self.writes.pop_front().expect("proof: the oldest write has just finished");
+    fn settle(&self, (index, done): Written) -> Result<(), Stop> {
         let block = match done {
             Ok(Ok(block)) => block,
             Ok(Err(error)) => {
@@ -307,7 +292,7 @@ impl<'a> Haul<'a> {
     /// Waits for all writes: none is in flight when the lane lets go of its lease.
     async fn settle_all(&mut self) {
         while !self.writes.is_empty() {
-            let done = oldest(&mut self.writes).await;
+            let done = self.writes.oldest().await;
             // A failure is on the board; the other writes must end all the same.
             let _ = self.settle(done);
         }
@@ -361,17 +346,6 @@ impl<'a> Haul<'a> {
         }
         self.lane.board.start_anew(why, Error::new(kind, message));
         Stop::LetGo
-    }
-}
-
-type Writes = VecDeque<(u32, JoinHandle<Result<Option<Block>>>)>;
-type Written = Result<Result<Option<Block>>, JoinError>;
-
-/// Waits for the oldest write; for ever if there is none.
-async fn oldest(writes: &mut Writes) -> Written {
-    match writes.front_mut() {
-        Some((_, write)) => write.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -14,6 +14,7 @@
 mod ask;
 mod haul;
 mod tries;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,56 @@
+//! The blocks of one lease that are on their way into the sink, each in a task of the lane's own.
+//!
+//! They are tasks because a finished io_uring operation holds its block until it is polled: writes that
+//! nobody polls while their lane waits for memory would starve the pool.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::block::Block;
+use crate::board::Job;
+use crate::error::Result;
+use crate::io::Io;
+
+/// The writes of one lease, oldest first.
+#[derive(Default)]
+pub(super) struct Writes(VecDeque<(u32, JoinHandle<Result<Option<Block>>>)>);
+
+/// The end of a write: the block's number, and its memory if that is still ours.
+pub(super) type Written = (u32, Result<Result<Option<Block>>, JoinError>);
+
+impl Writes {
+    /// Starts to put a full block into the sink.
+    pub(super) fn start(&mut self, io: &Io, job: &Arc<Job>, block: Block) {
+        let (index, io, job) = (block.index(), io.clone(), Arc::clone(job));
+        let write = tokio::task::spawn_local(async move {
+            if !job.sink.may_block_for_ever() {
+                return job.sink.commit(&io, block).await;
+            }
+            tokio::select! {
+                biased;
+                done = job.sink.commit(&io, block) => done,
+                () = job.cancelled() => Ok(None),
+            }
+        });
+        self.0.push_back((index, write));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the oldest has finished.
+    pub(super) fn has_finished(&self) -> bool {
+        self.0.front().is_some_and(|(_, write)| write.is_finished())
+    }
+
+    /// Waits for the oldest; for ever if there is none. Dropping the future loses nothing.
+    pub(super) async fn oldest(&mut self) -> Written {
+        let Some((index, write)) = self.0.front_mut() else { std::future::pending().await };
+        let done = (*index, write.await);
+        self.0.pop_front();
+        done
+    }
+}
