@@ -186,7 +186,7 @@ impl Board {
     pub(crate) fn start_anew(&self, why: &Anew, error: Error) {
         let mut state = self.lock();
         let possible = match &state.stage {
-            Stage::Running(job, plan) => job.sink.can_start_anew() || plan.landed_bytes() == 0,
+            Stage::Running(job, _) => job.sink.give_up(),
             _ => true,
         };
         let allowed = match why {

@@ -309,9 +309,13 @@ impl<'a> Haul<'a> {
             board.start_anew(&Anew::Broken, error);
             return false;
         }
-        if is_objection(error.kind(), progress) && board.objected(Instant::now()) {
-            return false;
-        }
+        let in_order = self.job.sink.is_in_order();
+        let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
+            true if !in_order => return false,
+            // The lanes ahead wait for this lease, and nobody else is free to take it: ask again.
+            true => Error::new(Kind::Unavailable, error.to_string()),
+            false => error,
+        };
         match tries.judge(error, progress, &board) {
             Verdict::Again(wait) => {
                 tokio::select! {
@@ -325,7 +329,7 @@ impl<'a> Haul<'a> {
                 *tries = Tries::new(tries.fetch());
                 true
             }
-            Verdict::GiveUp(_) if board.retire() => false,
+            Verdict::GiveUp(_) if !in_order && board.retire() => false,
             Verdict::GiveUp(error) => {
                 board.fail(error);
                 false

@@ -275,7 +275,8 @@ impl Plan {
     }
 
     /// Bytes that have landed.
-    pub(crate) fn landed_bytes(&self) -> u64 {
+    #[cfg(test)]
+    fn landed_bytes(&self) -> u64 {
         let whole = u64::from(self.landed_blocks) * self.block_size;
         match self.blocks.and_then(|blocks| blocks.checked_sub(1)) {
             Some(last) if self.landed.contains(last) => {

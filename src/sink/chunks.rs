@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::begun::Begun;
 use crate::block::Block;
 use crate::error::{Error, Kind, Result};
 use crate::units::wide;
@@ -29,17 +30,28 @@ impl std::fmt::Debug for Chunk {
     }
 }
 
-pub(crate) struct Chunks(mpsc::Sender<Result<Chunk>>);
+pub(crate) struct Chunks {
+    sender: mpsc::Sender<Result<Chunk>>,
+    begun: Begun,
+}
 
 impl Chunks {
     pub(crate) fn new(sender: mpsc::Sender<Result<Chunk>>) -> Self {
-        Self(sender)
+        Self { sender, begun: Begun::default() }
+    }
+
+    /// See [`super::Sink::give_up`].
+    pub(super) fn give_up(&self) -> bool {
+        self.begun.close()
     }
 
     /// Waits until the caller has room for the chunk.
     pub(super) async fn commit(&self, block: Block) -> Result<()> {
+        if !self.begun.begin() {
+            return Err(Error::new(Kind::Interrupted, "the download starts anew"));
+        }
         let chunk = Chunk { offset: block.offset(), bytes: block.into_bytes() };
         let gone = |_| Error::new(Kind::Interrupted, "the receiver of the chunks is gone");
-        self.0.send(Ok(chunk)).await.map_err(gone)
+        self.sender.send(Ok(chunk)).await.map_err(gone)
     }
 }

@@ -3,6 +3,7 @@
 //! A committed block is where it belongs as far as the kernel has said so; durability is the part file's
 //! business ([`Part::publish`]).
 
+mod begun;
 mod buffered;
 mod chunks;
 mod direct;
@@ -136,9 +137,13 @@ impl Sink {
         matches!(self, Self::Stream(_) | Self::Chunks(_))
     }
 
-    /// Whether the file can be started anew: what went down a stream cannot be taken back.
-    pub(crate) fn can_start_anew(&self) -> bool {
-        !matches!(self, Self::Stream(_) | Self::Chunks(_))
+    /// Gives the sink up for a new one; false if bytes went where they cannot be taken back.
+    pub(crate) fn give_up(&self) -> bool {
+        match self {
+            Self::Stream(stream) => stream.give_up(),
+            Self::Chunks(chunks) => chunks.give_up(),
+            Self::Direct(_) | Self::Buffered(_) | Self::Mmap(_) | Self::Discard => true,
+        }
     }
 
     /// Ends the file at `size` bytes: cuts off padding and what was allocated in vain.

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use super::begun::Begun;
 use crate::block::Block;
 use crate::digest::{Algo, Checksum, Hasher};
 use crate::error::{Error, Kind, Result};
@@ -32,6 +33,7 @@ pub(crate) struct Stream {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     goes_nowhere: bool,
+    begun: Begun,
 }
 
 #[derive(Default)]
@@ -60,15 +62,23 @@ impl Stream {
             .name("ringpull-stream".into())
             .spawn(move || write_in_order(&theirs, out, algo.map(Hasher::new)))
             .map_err(|error| Error::new(Kind::Internal, "cannot start a thread").because(error))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)), goes_nowhere })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), goes_nowhere, begun: Begun::default() })
     }
 
     pub(super) fn name(&self) -> &'static str {
         if self.goes_nowhere { "discard" } else { "stream" }
     }
 
+    /// See [`super::Sink::give_up`].
+    pub(super) fn give_up(&self) -> bool {
+        self.begun.close() || self.goes_nowhere
+    }
+
     /// Waits until the block's turn has come and it is written.
     pub(super) async fn commit(&self, block: Block) -> Result<()> {
+        if !self.begun.begin() {
+            return Err(Error::new(Kind::Interrupted, "the stream starts anew"));
+        }
         let (done, written) = oneshot::channel();
         self.shared.lock().waiting.insert(block.offset(), (block, done));
         self.shared.changed.notify_one();
