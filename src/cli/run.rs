@@ -123,8 +123,8 @@ impl Tally {
     }
 }
 
-/// Time a download has to end after a signal: enough to settle what is under way, and little enough to tell about it
-/// within the two seconds in which a signal ends the program.
+/// Time a download has to end after a signal: enough to settle what is under way, and little enough
+/// to tell about it within the two seconds in which a signal ends the program.
 const GRACE: Duration = Duration::from_millis(1500);
 
 #[cfg(test)]
