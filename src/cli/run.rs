@@ -1,17 +1,18 @@
 //! Runs the items of a command line, one after the other, and adds up how it went.
 //!
 //! Not here: what an option means, what a line looks like. Invariant: every item that began has
-//! ended before the next begins, and after a signal none begins.
+//! ended before the next begins, and after a signal none begins; what then does not end in time is
+//! given up.
 
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::config::{Item, Work};
 use super::signals::Signal;
-use crate::engine;
+use crate::engine::{self, Stopper};
 use crate::error::{Error, Kind, Result};
 use crate::options::Outcome;
 use crate::report::{Report, Subject, Summary, TICK};
@@ -22,13 +23,13 @@ pub type Stop = watch::Receiver<Option<Signal>>;
 
 /// Runs all items, tells `report`, and returns the exit code. A value in `stop` ends the item that
 /// runs and keeps the others from beginning.
-pub(super) async fn all(work: &Work, report: &mut Report, mut stop: Stop) -> u8 {
+pub(super) async fn all(work: &Work, report: &mut Report, stop: Stop) -> u8 {
     let mut tally = Tally { items: work.items.len(), ..Tally::default() };
     for item in &work.items {
         if stop.borrow().is_some() {
             break;
         }
-        let result = one(item, report, &mut stop).await;
+        let result = one(item, report, &stop).await;
         tally.add(&result);
     }
     let summary = tally.summary(*stop.borrow());
@@ -37,29 +38,41 @@ pub(super) async fn all(work: &Work, report: &mut Report, mut stop: Stop) -> u8 
 }
 
 /// Runs one item and shows it.
-async fn one(item: &Item, report: &mut Report, stop: &mut Stop) -> Result<Outcome> {
+async fn one(item: &Item, report: &mut Report, stop: &Stop) -> Result<Outcome> {
     report.begin(Subject::new(&item.url, &item.target, item.options.content_disposition));
     let cpu_before = sys::cpu_time();
     let download = engine::start(item.url.clone(), item.target.clone(), &item.options);
     let (meter, stopper) = (download.meter().clone(), download.stopper());
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut wait = pin!(download.wait());
-    let mut stopping = false;
+    let mut wait = Box::pin(download.wait());
+    let mut given_up = pin!(given_up(stop.clone(), &stopper));
     let result = loop {
         tokio::select! {
+            biased;
             result = &mut wait => break result,
-            _ = tick.tick() => report.sample(&meter, Instant::now()),
-            // A sender that is gone sends no more; then only the download itself ends the loop.
-            _ = stop.wait_for(Option::is_some), if !stopping => {
-                stopping = true;
-                stopper.stop();
+            error = &mut given_up => {
+                // Dropping it would wait for the very threads that did not end.
+                std::mem::forget(wait);
+                break Err(error);
             }
+            _ = tick.tick() => report.sample(&meter, Instant::now()),
         }
     };
     let exit_code = result.as_ref().map_or_else(|error| exit_code(error, *stop.borrow()), |_| 0);
     report.end(&meter, &result, sys::cpu_time().saturating_sub(cpu_before), exit_code);
     result
+}
+
+/// Stops the download once `stop` holds a signal, and gives up on it where it does not end in time.
+/// A sender that is gone sends no signal; then only the download itself ends.
+async fn given_up(mut stop: Stop, stopper: &Stopper) -> Error {
+    if stop.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    stopper.stop();
+    tokio::time::sleep(GRACE).await;
+    Error::new(Kind::Interrupted, "interrupted; the download did not end in time")
 }
 
 /// The exit code of one failure: that of the signal, where one caused it.
@@ -109,6 +122,10 @@ impl Tally {
         }
     }
 }
+
+/// Time a download has to end after a signal: enough to settle what is under way, and little enough
+/// to tell about it within the two seconds in which a signal ends the program.
+const GRACE: Duration = Duration::from_millis(1500);
 
 #[cfg(test)]
 mod tests {
