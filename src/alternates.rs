@@ -41,6 +41,7 @@ impl Alternates {
     pub(crate) fn give_up(&mut self, address: usize) -> bool {
         let others = self.usable.iter().enumerate().any(|(at, usable)| *usable && at != address);
         let replaceable = others && self.pinned.is_none();
+        // Several lanes may find the same address dead, one after the other.
         if replaceable {
             self.usable[address] = false;
         }

@@ -104,7 +104,7 @@ impl Downloader {
     /// Starts the lanes. Every byte of the file arrives in exactly one chunk; chunks arrive in any order.
     ///
     /// A failure is the last item of the stream: without one, the stream's end says that the file is
-    /// complete and, if there is a checksum among the options, right.
+    /// complete. A checksum among the options is refused, since chunks come in any order.
     pub fn start(&self) -> ChunkStream {
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         let target = Want::Chunks(sender);

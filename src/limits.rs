@@ -90,11 +90,17 @@ pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 pub const IDLE_MAX: usize = 256;
 /// Age beyond which an idle connection is not used again; servers commonly close after 60 to 75 s.
 pub const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
+/// Bytes in front of the one asked for that are received in vain: caches answer ranges that begin at their own blocks.
+pub const SKIP_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of an unwanted body that are read so that its connection can be used again.
 pub const DRAIN_BYTES_MAX: u64 = 16 << 10;
 
 /// Events that wait for a report before the oldest is dropped.
 pub const EVENTS_MAX: usize = 1024;
+/// How long a stopped download waits for its threads. Programs promise to be gone within 2 s of a signal.
+pub const STOP_GRACE: Duration = Duration::from_secs(1);
+/// Times a file under a digest starts anew for a validator that differs before validators count no more.
+pub const DISTRUST_AFTER: u32 = 2;
 /// Blocks that wait for the digest thread.
 pub const DIGEST_QUEUE: usize = 4;
 /// Bytes read at once when a file is read back for its digest.

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use self::state::{Next, Stage, State};
 use crate::error::{Error, Kind, Result};
 use crate::limits::RESTARTS_MAX;
+use crate::options::Verified;
 use crate::pace::Pace;
 use crate::plan::{Lease, LeaseId, Plan, Want};
 use crate::throttle::Throttle;
@@ -63,8 +64,8 @@ pub(crate) enum Anew {
 pub(crate) enum Ending {
     /// Every block has landed.
     Landed(Arc<Job>, u64),
-    /// The target is right as it is.
-    UpToDate(u64),
+    /// The target is right as it is, for this reason.
+    UpToDate(u64, Verified),
 }
 
 /// What a lane is to do next.
@@ -178,29 +179,37 @@ impl Board {
     }
 
     /// Ends the download because the target is right as it is.
-    pub(crate) fn up_to_date(&self, size: u64) {
-        self.end(Next::Over(Ok(Ending::UpToDate(size))));
+    pub(crate) fn up_to_date(&self, size: u64, verified: Verified) {
+        self.end(Next::Over(Ok(Ending::UpToDate(size, verified))));
     }
 
     /// Starts from the first byte again, as often as the reason allows; otherwise fails with `error`.
-    pub(crate) fn start_anew(&self, why: &Anew, error: Error) {
+    ///
+    /// `job` is what the lane works on, `None` for the prober. Several lanes may notice the same change: only the first
+    /// counts. Returns whether this call was it and the download goes on.
+    pub(crate) fn start_anew(&self, job: Option<&Job>, why: &Anew, error: Error) -> bool {
         let mut state = self.lock();
-        let possible = match &state.stage {
-            Stage::Running(job, _) => job.sink.give_up(),
-            _ => true,
+        let possible = match (&state.stage, job) {
+            (Stage::Running(running, _), Some(job)) if std::ptr::eq(&**running, job) => {
+                job.sink.give_up()
+            }
+            (Stage::Probing, None) => true,
+            _ => return false,
         };
+        let retries = self.rules.retries;
         let allowed = match why {
             Anew::Changed(_) => count(&mut state.changes) <= RESTARTS_MAX,
-            Anew::Broken => count(&mut state.breaks) <= self.rules.retries,
-            Anew::OneStream => {
-                state.manner != Manner::OneStream || count(&mut state.breaks) <= self.rules.retries
-            }
+            Anew::Broken => count(&mut state.breaks) <= retries,
+            Anew::OneStream if state.manner == Manner::Ranges => true,
+            Anew::OneStream => count(&mut state.breaks) <= retries,
         };
         if !matches!(why, Anew::Changed(_)) {
             state.manner = Manner::OneStream;
         }
         drop(state);
-        self.end(if possible && allowed { Next::Unprobed } else { Next::Over(Err(error)) });
+        let goes_on = possible && allowed;
+        self.end(if goes_on { Next::Unprobed } else { Next::Over(Err(error)) });
+        goes_on
     }
 
     /// The server objected to one connection. Returns whether the lane should retire, because others are at

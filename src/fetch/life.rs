@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::{Existing, Fetch, Goal, shown};
+use super::{Existing, Fetch, Goal, Opened, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
-use crate::digest::{self, Checksum};
+use crate::digest::Checksum;
 use crate::engine::{Crew, Stopper};
 use crate::error::{Error, Kind, Result};
-use crate::limits::SAMPLE_EVERY;
+use crate::limits::{SAMPLE_EVERY, STOP_GRACE};
 use crate::meter::{Event, Meter, Phase};
 use crate::name;
 use crate::options::{Connections, Options, Outcome, Target, Verified, Write};
@@ -56,11 +56,20 @@ pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Resu
     let ending = ending.map(|ending| (ending, crew.io()));
     // The lanes have let go of everything by now; only their threads end later.
     let result = match ending {
-        Ok((Ending::Landed(job, size), io)) => finish(&fetch, &job, size, io, started).await,
-        Ok((Ending::UpToDate(size), io)) => Ok(up_to_date(&fetch, size, io, started)),
+        Ok((Ending::Landed(job, size), io)) => {
+            finish(&fetch, &job, size, io, started, &stopper).await
+        }
+        Ok((Ending::UpToDate(size, verified), io)) => {
+            Ok(Outcome { verified, ..up_to_date(&fetch, size, io, started) })
+        }
         Err(error) => Err(error),
     };
-    crew.join();
+    match &result {
+        Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::TimedOut) => {
+            crew.leave(STOP_GRACE);
+        }
+        _ => crew.join(),
+    }
     meter.set_phase(Phase::Done);
     result
 }
@@ -77,6 +86,10 @@ fn board(options: &Options, window: u32) -> Board {
 /// Where the bytes go, as far as that is known before the first answer.
 fn goal(item: &Item) -> Result<Goal> {
     let target = match &item.target {
+        Want::Chunks(_) if item.options.checksum.is_some() => {
+            let message = "chunks come in any order, and a checksum needs them in one";
+            return Err(Error::new(Kind::Usage, message).hint("hash the file when it is complete"));
+        }
         Want::Chunks(sender) => return Ok(Goal::Caller(sender.clone())),
         Want::Size => return Ok(Goal::Size),
         Want::Target(target) => target,
@@ -95,7 +108,7 @@ fn goal(item: &Item) -> Result<Goal> {
     };
     let is_file = matches!(goal, Goal::File(_) | Goal::Dir(_));
     match item.options.write {
-        Write::Discard if is_file => Ok(Goal::Nowhere),
+        Write::Discard => Ok(Goal::Nowhere),
         Write::Mmap | Write::Direct | Write::Buffered if !is_file => {
             let message = "the output is a stream, and --write needs a file";
             Err(Error::new(Kind::Usage, message).hint("leave --write away, or name a file"))
@@ -153,18 +166,13 @@ async fn already_right(
 ) -> Result<Option<Outcome>> {
     let Some(wanted) = &options.checksum else { return Ok(None) };
     meter.set_phase(Phase::Verifying);
-    let found = digest::of_file(path, wanted.algo(), Arc::clone(meter)).await?;
-    if found != *wanted {
-        let message = format!("{} exists and has another digest", shown(path));
-        return Err(Error::new(Kind::Exists, message).hint("use --overwrite to replace it"));
-    }
+    let Opened::UpToDate(size, verified) = existing.compare_digest(wanted, path, meter).await?
+    else {
+        return Ok(None);
+    };
     meter.set_phase(Phase::Done);
-    Ok(Some(Outcome {
-        path: Some(path.to_owned()),
-        verified: Verified::Digest(found),
-        up_to_date: true,
-        ..outcome(meter, existing.size, started)
-    }))
+    let path = Some(path.to_owned());
+    Ok(Some(Outcome { path, verified, up_to_date: true, ..outcome(meter, size, started) }))
 }
 
 /// Waits for the end of the download, and does what must be done now and then.
@@ -184,7 +192,7 @@ async fn watch(
         tokio::select! {
             ending = &mut over => return ending,
             () = stopper.stopped() => {
-                board.fail(Error::new(Kind::Interrupted, "interrupted"));
+                board.fail(interrupted());
                 return over.await;
             }
             () = &mut too_late, if !is_late => {
@@ -205,9 +213,13 @@ async fn finish(
     size: u64,
     io: &'static str,
     started: Instant,
+    stopper: &Stopper,
 ) -> Result<Outcome> {
     job.sink.finish(size)?;
-    let verified = verify(fetch, job, size).await?;
+    let verified = tokio::select! {
+        verified = verify(fetch, job, size) => verified?,
+        () = stopper.stopped() => return Err(interrupted()),
+    };
     fetch.meter.set_phase(Phase::Syncing);
     let part = job.take_part();
     let path = part.as_ref().map(|part| part.target().to_owned());
@@ -215,8 +227,15 @@ async fn finish(
     if let Some(part) = part {
         let publish =
             Publish { modified: job.version.modified(), overwrite: fetch.options.overwrite, sync };
-        let published = tokio::task::spawn_blocking(move || part.publish(&publish));
-        published.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        part.prepare(&publish)?;
+        if sync {
+            // A disk may take its time; who does not want to wait leaves nothing behind.
+            tokio::select! {
+                synced = part.sync() => synced?,
+                () = stopper.stopped() => return Err(interrupted()),
+            }
+        }
+        part.publish(&publish)?;
     }
     Ok(Outcome {
         durable: sync && path.is_some(),
@@ -227,6 +246,10 @@ async fn finish(
         connections: fetch.meter.connections_max().max(1),
         ..outcome(&fetch.meter, size, started)
     })
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "interrupted")
 }
 
 /// What ties the bytes to one version: the digest where one was given.

@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use super::{Fetch, Goal, shown};
 use crate::board::{Job, Manner};
-use crate::digest::Follower;
+use crate::digest::{self, Checksum, Follower};
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Answer, Version};
+use crate::meter::Meter;
 use crate::name;
-use crate::options::Write;
+use crate::options::{Verified, Write};
 use crate::plan::Plan;
 use crate::sink::{self, Chunks, Part, Sink, Stream};
 use crate::units::show_size;
@@ -19,8 +20,8 @@ use crate::units::show_size;
 pub(crate) enum Opened {
     /// A sink is open, and a plan covers the file.
     Job(Arc<Job>, Plan),
-    /// The target has this size in bytes and the right date already.
-    UpToDate(u64),
+    /// The target has this size in bytes and the right date or digest already.
+    UpToDate(u64, Verified),
 }
 
 /// A target that was there before.
@@ -55,7 +56,7 @@ impl Fetch {
         disposition: Option<&str>,
     ) -> Result<Opened> {
         if matches!(self.goal, Goal::Size) {
-            return Ok(Opened::UpToDate(version.size.unwrap_or(0)));
+            return Ok(Opened::UpToDate(version.size.unwrap_or(0), Verified::Nothing));
         }
         self.check_size(version.size)?;
         if let (Some(existing), Goal::File(path)) = (&self.existing, &self.goal) {
@@ -70,7 +71,11 @@ impl Fetch {
             && !self.options.overwrite
             && let Ok(meta) = std::fs::symlink_metadata(path)
         {
-            return Existing::new(&meta).compare(&version, path);
+            let existing = Existing::new(&meta);
+            return match &self.options.checksum {
+                Some(wanted) => existing.compare_digest(wanted, path, &self.meter).await,
+                None => existing.compare(&version, path),
+            };
         }
         let plan = Plan::new(version.size, self.block_size())?;
         let job = match target {
@@ -136,7 +141,7 @@ impl Fetch {
             Goal::Caller(sender) => Sink::Chunks(Chunks::new(sender.clone())),
             Goal::Stream(to) => {
                 let to = to.clone();
-                let out = blocking(move || to.open()).await?;
+                let out = patient(move || to.open()).await?;
                 Sink::Stream(Stream::start(Some(out), algo)?)
             }
             Goal::File(_) | Goal::Dir(_) | Goal::Nowhere | Goal::Size => match algo {
@@ -153,6 +158,21 @@ impl Existing {
         Self { size: meta.len(), modified: meta.modified().ok() }
     }
 
+    /// Under a digest the file on disk itself tells whether it is right.
+    pub(crate) async fn compare_digest(
+        &self,
+        wanted: &Checksum,
+        path: &Path,
+        meter: &Arc<Meter>,
+    ) -> Result<Opened> {
+        let found = digest::of_file(path, wanted.algo(), Arc::clone(meter)).await?;
+        if found == *wanted {
+            return Ok(Opened::UpToDate(self.size, Verified::Digest(found)));
+        }
+        let message = format!("{} exists and has another digest", shown(path));
+        Err(Error::new(Kind::Exists, message).hint("use --overwrite to replace it"))
+    }
+
     /// Same size and date to the second, as HTTP tells them, is the same file; anything else is in the way.
     fn compare(&self, version: &Version, path: &Path) -> Result<Opened> {
         let same_date = match (self.modified, version.modified()) {
@@ -160,7 +180,7 @@ impl Existing {
             _ => false,
         };
         if version.size == Some(self.size) && same_date {
-            return Ok(Opened::UpToDate(self.size));
+            return Ok(Opened::UpToDate(self.size, Verified::Nothing));
         }
         let path = shown(path);
         Err(Error::new(Kind::Exists, format!("{path} exists and differs from the server's file"))
@@ -179,4 +199,18 @@ async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Work that may wait for somebody who never comes, such as the reader of a FIFO: on a thread of its own, which
+/// nothing waits for.
+async fn patient<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let started = std::thread::Builder::new().name("ringpull-open".into()).spawn(move || {
+        // Nobody may wait any more.
+        let _ = tell.send(work());
+    });
+    started.map_err(|error| Error::new(Kind::Internal, "cannot start a thread").because(error))?;
+    told.await.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "a thread ended unexpectedly")))
 }

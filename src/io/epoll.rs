@@ -17,15 +17,15 @@ use crate::limits::EPOLL_WRITERS;
 
 /// Runs `work` on this thread until its future ends.
 ///
-/// # Panics
-/// If the kernel refuses an epoll descriptor: nothing can run then.
-pub(super) fn run(work: Work) {
+/// # Errors
+/// If the kernel refuses the descriptors: nothing can run then.
+pub(super) fn run(work: Work) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(EPOLL_WRITERS)
-        .build()
-        .expect("proof: engine start has checked that epoll descriptors can be made");
+        .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, work(Io::Epoll));
+    Ok(())
 }
 
 /// Receives into the block's spare part; see [`super::Socket::receive`].

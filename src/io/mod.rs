@@ -117,18 +117,17 @@ impl Socket {
 
 /// Runs `work` on this thread with io_uring if `uring` says so, with epoll otherwise, until its future ends.
 ///
-/// `pool` is registered with the ring where the limit on locked memory allows. Returns why io_uring was
-/// wanted but not used; `work` has then run on epoll all the same.
-pub(crate) fn run(uring: bool, pool: &Pool, work: Work) -> Option<uring::Refusal> {
+/// `pool` is the one that the ring may register. Returns why io_uring was wanted but not used; `work` has then
+/// run on epoll all the same.
+///
+/// # Errors
+/// If neither can run: too many open files.
+pub(crate) fn run(uring: bool, pool: &Pool, work: Work) -> io::Result<Option<uring::Refusal>> {
     if !uring {
-        epoll::run(work);
-        return None;
+        return epoll::run(work).map(|()| None);
     }
     match uring::run(pool, work) {
-        Ok(()) => None,
-        Err((refusal, work)) => {
-            epoll::run(work);
-            Some(refusal)
-        }
+        Ok(()) => Ok(None),
+        Err((refusal, work)) => epoll::run(work).map(|()| Some(refusal)),
     }
 }

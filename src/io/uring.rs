@@ -23,6 +23,7 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,12 +62,20 @@ impl std::fmt::Display for Refusal {
 pub(crate) fn probe() -> Result<(), Refusal> {
     let ring = io_uring::IoUring::new(RING_ENTRIES_MIN).map_err(Refusal)?;
     let mut ring = ring;
-    let nothing = opcode::Nop::new().build();
-    // SAFETY: a no-op names no memory.
-    let pushed = unsafe { ring.submission().push(&nothing) };
+    // What can do this can do all we need: cancelling by descriptor came with Linux 5.19.
+    let socket = UnixDatagram::unbound().map_err(Refusal)?;
+    let target = types::CancelBuilder::fd(types::Fd(socket.as_raw_fd())).all();
+    let cancel = opcode::AsyncCancel2::new(target).build();
+    // SAFETY: a cancellation names no memory, and the descriptor lives until the completion is here.
+    let pushed = unsafe { ring.submission().push(&cancel) };
     pushed.map_err(|full| Refusal(io::Error::other(full)))?;
     ring.submit_and_wait(1).map_err(Refusal)?;
-    Ok(())
+    let result = ring.completion().next().map_or(-libc::EINVAL, |entry| entry.result());
+    // Nothing was there to cancel.
+    if result >= 0 || result == -libc::ENOENT {
+        return Ok(());
+    }
+    Err(Refusal(io::Error::from_raw_os_error(-result)))
 }
 
 /// Runs `work` on this thread with a ring of its own until its future ends; gives `work` back where no ring

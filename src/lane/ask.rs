@@ -35,8 +35,10 @@ impl Lane {
             tokio::time::sleep(held).await;
         }
         let address = self.fetch.address(self.number)?;
+        self.address = address;
         let mut route = self.fetch.route(address);
         let known = job.and_then(|job| self.fetch.known_version(address, job));
+        let remembered = route.is_redirected();
         let mut asked_again = false;
         loop {
             let response = self.send(&route, ask, job, known.as_ref()).await?;
@@ -52,7 +54,15 @@ impl Lane {
                 gate::Verdict::Unranged(why) => return Ok(Judged::Unranged(why)),
                 gate::Verdict::Redirect(location) => {
                     let rule = self.fetch.options.client.redirect_rule();
-                    route.follow(&location, response.head_bytes, rule)?;
+                    let followed = route.follow(&location, response.head_bytes, rule);
+                    if let Err(error) = followed {
+                        // The redirects that were remembered may lead nowhere by now.
+                        if asked_again || !remembered {
+                            return Err(error);
+                        }
+                        asked_again = true;
+                        route.reset();
+                    }
                     response.drain(&self.fetch.options.client, RECEIVE_SLICE).await;
                 }
                 gate::Verdict::Failed(error) => {

@@ -10,28 +10,27 @@ use super::writes::{Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
-use crate::io::Received;
-use crate::limits::RECEIVE_SLICE;
+use crate::limits::{PROGRESS_BYTES_MIN, RETRY_AFTER_MAX};
 use crate::meter::Event;
-use crate::units::{narrow, rate, wide};
+use crate::units::{narrow, rate};
 
 /// One lease on its way.
 pub(super) struct Haul<'a> {
-    lane: &'a mut Lane,
-    job: Arc<Job>,
-    lease: Lease,
+    pub(super) lane: &'a mut Lane,
+    pub(super) job: Arc<Job>,
+    pub(super) lease: Lease,
     /// File offset of the next byte.
-    cursor: u64,
+    pub(super) cursor: u64,
     /// File offset behind the lease; `u64::MAX` while the size is unknown.
-    end: u64,
+    pub(super) end: u64,
     /// The block that is being filled, and that keeps what it has across answers.
-    block: Option<Block>,
+    pub(super) block: Option<Block>,
     /// Blocks on their way into the sink, oldest first.
-    writes: Writes,
+    pub(super) writes: Writes,
 }
 
 /// Why a haul stops before its end.
-enum Stop {
+pub(super) enum Stop {
     /// This connection failed; the lease may be tried again.
     Failed(Error),
     /// The stage is over, a sink failed or the rest was recalled: the board knows already.
@@ -65,13 +64,19 @@ impl<'a> Haul<'a> {
         let mut answer = first;
         let mut reached = self.cursor;
         while self.cursor < self.end {
-            let stop = match self.attempt(answer.take()).await {
-                Ok(()) => continue,
-                Err(stop) => stop,
-            };
-            let Stop::Failed(error) = stop else { break };
+            let attempt = self.attempt(answer.take()).await;
             let progress = self.cursor - reached;
             reached = self.cursor;
+            let error = match attempt {
+                // An answer may bring less than was asked for, but a server that brings crumbs is none.
+                Ok(()) if self.cursor < self.end && progress < PROGRESS_BYTES_MIN => {
+                    let message = format!("the server sends only {progress} bytes at a time");
+                    Error::new(Kind::Protocol, message)
+                }
+                Ok(()) => continue,
+                Err(Stop::Failed(error)) => error,
+                Err(Stop::LetGo) => break,
+            };
             if !self.goes_on(&mut tries, error, progress).await {
                 break;
             }
@@ -125,99 +130,8 @@ impl<'a> Haul<'a> {
         }
     }
 
-    /// Receives one body into blocks, from the cursor to the end of the answer or of the lease.
-    async fn receive(&mut self, answer: &Answer, mut response: Box<Response>) -> Result<(), Stop> {
-        assert_eq!(answer.offset, self.cursor, "the gate lets only the byte asked for pass");
-        skip(answer.skip, &mut response).await?;
-        let end = answer.length.map_or(u64::MAX, |length| answer.offset + length).min(self.end);
-        let mut quiet_since = Instant::now();
-        while self.cursor < end {
-            let block = self.lend().await?;
-            let max = self.most(&block, end);
-            self.throttle(max).await?;
-            let (received, block) = response.fill(block, max, RECEIVE_SLICE).await;
-            self.block = Some(block);
-            match received? {
-                Received::Bytes(count) => {
-                    self.cursor += wide(count);
-                    self.lane.fetch.meter.add_received(wide(count));
-                    quiet_since = Instant::now();
-                }
-                Received::Nothing => self.check_stall(quiet_since)?,
-                Received::End => return self.end_of_body(answer),
-            }
-            if self.job.is_cancelled() {
-                return Err(Stop::LetGo);
-            }
-            self.check_size()?;
-            self.commit_if_full().await?;
-        }
-        let exact = answer.length.is_some_and(|length| answer.offset + length == end);
-        if answer.reusable && exact {
-            response.recycle(&self.lane.fetch.options.client);
-        }
-        Ok(())
-    }
-
-    /// The most bytes to receive next: to the end of the block and of the answer, or what the rate limit
-    /// allows.
-    fn most(&self, block: &Block, end: u64) -> usize {
-        let room = wide(block.wanted() - block.filled()).min(end - self.cursor);
-        narrow(match self.lane.fetch.options.limit_rate {
-            Some(_) => self.lane.board.slice().map_or(room, |slice| room.min(slice)),
-            None => room,
-        })
-    }
-
-    /// A file of unknown size may turn out larger than allowed.
-    fn check_size(&self) -> Result<(), Stop> {
-        let checked = self.lane.fetch.check_size(Some(self.cursor));
-        checked.map_err(|error| {
-            self.lane.board.fail(error);
-            Stop::LetGo
-        })
-    }
-
-    async fn throttle(&self, bytes: usize) -> Result<(), Stop> {
-        if self.lane.fetch.options.limit_rate.is_none() {
-            return Ok(());
-        }
-        let wait = self.lane.board.throttle(wide(bytes), Instant::now());
-        tokio::select! {
-            biased;
-            () = self.job.cancelled() => Err(Stop::LetGo),
-            () = tokio::time::sleep(wait) => Ok(()),
-        }
-    }
-
-    fn check_stall(&self, quiet_since: Instant) -> Result<(), Stop> {
-        let timeout = self.lane.fetch.options.stall_timeout;
-        if quiet_since.elapsed() < timeout {
-            return Ok(());
-        }
-        let message = format!("no byte came for {}", crate::units::show_time(timeout));
-        Err(Error::new(Kind::Stall, message)
-            .hint("raise --stall-timeout if the server is just slow")
-            .into())
-    }
-
-    /// The body is over: rightly where only its end tells its length, too early otherwise.
-    fn end_of_body(&mut self, answer: &Answer) -> Result<(), Stop> {
-        if answer.length.is_some() {
-            let message = "the server ended the body before the length it had announced";
-            return Err(Error::new(Kind::Reset, message).into());
-        }
-        self.lane.board.ended(&self.job, self.cursor);
-        self.end = self.cursor;
-        if let Some(mut block) = self.block.take().filter(|block| block.filled() > 0) {
-            block.end_here();
-            self.commit(block);
-        }
-        Ok(())
-    }
-
     /// The block at the cursor: the one that is being filled, or one from the sink, which may take its time.
-    async fn lend(&mut self) -> Result<Block, Stop> {
+    pub(super) async fn lend(&mut self) -> Result<Block, Stop> {
         if let Some(block) = self.block.take() {
             return Ok(block);
         }
@@ -247,7 +161,7 @@ impl<'a> Haul<'a> {
         Place { index, offset: self.cursor, length: narrow(block_size.min(size - self.cursor)) }
     }
 
-    async fn commit_if_full(&mut self) -> Result<(), Stop> {
+    pub(super) async fn commit_if_full(&mut self) -> Result<(), Stop> {
         if let Some(block) = self.block.take_if(|block| block.is_full()) {
             self.commit(block);
         }
@@ -259,7 +173,7 @@ impl<'a> Haul<'a> {
     }
 
     /// Starts to put a full block into the sink.
-    fn commit(&mut self, block: Block) {
+    pub(super) fn commit(&mut self, block: Block) {
         let index = block.index();
         assert!(self.lease.blocks.contains(&index), "a lane writes only within its lease");
         self.writes.start(&self.lane.io, &self.job, block);
@@ -306,14 +220,20 @@ impl<'a> Haul<'a> {
             && self.cursor > 0
             && !fetch.may_combine(&self.job.version)
         {
-            board.start_anew(&Anew::Broken, error);
+            board.start_anew(Some(&self.job), &Anew::Broken, error);
             return false;
+        }
+        if let Some(wait) = error.wait_asked() {
+            board.hold(wait.min(RETRY_AFTER_MAX), Instant::now());
         }
         let in_order = self.job.sink.is_in_order();
         let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
             true if !in_order => return false,
             // The lanes ahead wait for this lease, and nobody else is free to take it: ask again.
-            true => Error::new(Kind::Unavailable, error.to_string()),
+            true => {
+                let wait = error.wait_asked();
+                Error::new(Kind::Unavailable, error.to_string()).retry_after(wait)
+            }
             false => error,
         };
         match tries.judge(error, progress, &board) {
@@ -324,7 +244,7 @@ impl<'a> Haul<'a> {
                     () = tokio::time::sleep(wait) => true,
                 }
             }
-            Verdict::GiveUp(error) if fetch.give_up_address(self.lane.number) => {
+            Verdict::GiveUp(error) if fetch.give_up_address(self.lane.address) => {
                 fetch.note_lost_address(&error);
                 *tries = Tries::new(tries.fetch());
                 true
@@ -337,7 +257,7 @@ impl<'a> Haul<'a> {
         }
     }
 
-    fn anew(&self, why: &Anew) -> Stop {
+    pub(super) fn anew(&self, why: &Anew) -> Stop {
         let message = match why {
             Anew::Changed(why) => format!("the file keeps changing on the server: {why}"),
             Anew::OneStream | Anew::Broken => {
@@ -345,10 +265,10 @@ impl<'a> Haul<'a> {
             }
         };
         let kind = if matches!(why, Anew::Changed(_)) { Kind::Changed } else { Kind::Protocol };
-        if let Anew::Changed(why) = why {
+        let begun = self.lane.board.start_anew(Some(&self.job), why, Error::new(kind, message));
+        if let (true, Anew::Changed(why)) = (begun, why) {
             self.lane.fetch.meter.tell(Event::Changed { why: why.clone() });
         }
-        self.lane.board.start_anew(why, Error::new(kind, message));
         Stop::LetGo
     }
 }
@@ -361,23 +281,3 @@ fn is_objection(kind: Kind, progress: u64) -> bool {
         _ => false,
     }
 }
-
-/// Receives bytes that are not wanted: a server may begin before the byte that was asked for.
-async fn skip(mut count: u64, response: &mut Response) -> Result<(), Stop> {
-    while count > 0 {
-        let place = Place { index: 0, offset: 0, length: narrow(count.min(SKIP_BYTES)) };
-        let (received, block) = response.fill(Block::own(place), place.length, RECEIVE_SLICE).await;
-        match received? {
-            Received::Bytes(_) => count -= wide(block.filled()),
-            Received::Nothing | Received::End => {
-                let message =
-                    "the server began too early in the file and did not get to the byte asked for";
-                return Err(Error::new(Kind::Protocol, message).into());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Unwanted bytes that are received at once.
-const SKIP_BYTES: u64 = 64 << 10;

@@ -13,6 +13,7 @@
 
 mod ask;
 mod haul;
+mod receive;
 mod tries;
 mod writes;
 
@@ -40,6 +41,8 @@ pub(crate) struct Lane {
     pub(crate) pool: Pool,
     pub(crate) board: Arc<Board>,
     pub(crate) fetch: Arc<Fetch>,
+    /// The address that was asked last.
+    pub(crate) address: usize,
     /// How this lane's connection has done so far.
     pub(crate) pulse: Pulse,
 }
@@ -89,7 +92,7 @@ impl Lane {
             }
             Some(Found::Empty(version)) => match self.fetch.open_empty(version).await {
                 Ok(Opened::Job(job, plan)) => drop(board.run(job, plan, 1)),
-                Ok(Opened::UpToDate(size)) => board.up_to_date(size),
+                Ok(Opened::UpToDate(size, verified)) => board.up_to_date(size, verified),
                 Err(error) => board.fail(error),
             },
             None => {}
@@ -107,7 +110,8 @@ impl Lane {
                 Ok(Judged::Body(answer, response)) => return Some(Found::Body(answer, response)),
                 Ok(Judged::Empty(version)) => return Some(Found::Empty(version)),
                 Ok(Judged::Unranged(why)) if ask.range.is_some() => {
-                    self.board.start_anew(&Anew::OneStream, Error::new(Kind::Protocol, why));
+                    let error = Error::new(Kind::Protocol, why);
+                    self.board.start_anew(None, &Anew::OneStream, error);
                     return None;
                 }
                 Ok(Judged::Unranged(why) | Judged::Changed(why)) => Error::new(Kind::Protocol, why),
@@ -115,7 +119,7 @@ impl Lane {
             };
             match tries.judge(error, 0, &self.board) {
                 Verdict::Again(wait) => tokio::time::sleep(wait).await,
-                Verdict::GiveUp(error) if self.fetch.give_up_address(self.number) => {
+                Verdict::GiveUp(error) if self.fetch.give_up_address(self.address) => {
                     self.fetch.note_lost_address(&error);
                     tries = Tries::new(&fetch);
                 }
@@ -148,18 +152,25 @@ impl Lane {
         self.fetch.note_probe(&answer, &response);
         if manner == Manner::Ranges && self.fetch.needs_one_stream(&answer) {
             let why = "ranges of this file cannot be combined safely";
-            return self.board.start_anew(&Anew::OneStream, Error::new(Kind::Protocol, why));
+            self.board.start_anew(None, &Anew::OneStream, Error::new(Kind::Protocol, why));
+            return;
         }
         let block_size = self.fetch.block_size();
         let blocks = answer.length.map_or(u64::MAX, |length| length.div_ceil(block_size));
         let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
-        match self.fetch.open(&answer).await {
+        let board = Arc::clone(&self.board);
+        let opened = tokio::select! {
+            biased;
+            () = board.ending() => return,
+            opened = self.fetch.open(&answer) => opened,
+        };
+        match opened {
             Ok(Opened::Job(job, plan)) => {
                 if let Some(lease) = self.board.run(Arc::clone(&job), plan, blocks) {
                     Haul::new(self, job, lease).run(Some((answer, response)), at_work).await;
                 }
             }
-            Ok(Opened::UpToDate(size)) => self.board.up_to_date(size),
+            Ok(Opened::UpToDate(size, verified)) => self.board.up_to_date(size, verified),
             Err(error) => self.board.fail(error),
         }
     }

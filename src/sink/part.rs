@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, OFlags};
+use tokio::sync::oneshot;
 
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::name;
@@ -41,6 +42,10 @@ impl Part {
             match open_new(&path) {
                 Ok(file) => {
                     lock(&file, target)?;
+                    if !is_at(&file, &path) {
+                        // Another process took it for a leftover before it was locked.
+                        continue;
+                    }
                     let target = target.to_owned();
                     return Ok(Self { file: Arc::new(file), path, target, published: false });
                 }
@@ -66,54 +71,71 @@ impl Part {
         Error::local(action, &self.target, error)
     }
 
-    /// Makes the file durable and gives it its name: mode and time, fsync, rename, fsync of the directory.
+    /// Gives the file its mode and time.
     ///
     /// # Errors
-    /// `Kind::Exists` if the target has appeared and may not be replaced; a failed fsync is final, since
-    /// the pages it could not write are lost (`fsync(2)`).
+    /// `Kind::LocalIo` if somebody has replaced the part file.
+    pub(crate) fn prepare(&self, how: &Publish) -> Result<()> {
+        self.check_identity()?;
+        let mode = Permissions::from_mode(0o666 & !crate::sys::umask());
+        self.file.set_permissions(mode).map_err(|error| self.failed("set the mode of", error))?;
+        let Some(modified) = how.modified else { return Ok(()) };
+        self.file.set_modified(modified).map_err(|error| self.failed("set the time of", error))
+    }
+
+    /// Waits until the disk has the file. A failure is final: the pages that could not be written are lost
+    /// (`fsync(2)`). Dropping the future abandons the file.
+    pub(crate) async fn sync(&self) -> Result<()> {
+        let (tell, told) = oneshot::channel();
+        let file = Arc::clone(&self.file);
+        // On a thread of its own, since a disk in trouble may take minutes and nothing must wait for it.
+        let started = std::thread::Builder::new().name("ringpull-sync".into()).spawn(move || {
+            // Nobody may wait any more.
+            let _ = tell.send(file.sync_all());
+        });
+        started.map_err(|error| self.failed("sync", error))?;
+        let synced =
+            told.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended unexpectedly")));
+        synced.map_err(|error| self.failed("sync", error))
+    }
+
+    /// Gives the file its name, without replacing unless that is allowed, and makes the name durable.
+    ///
+    /// # Errors
+    /// `Kind::Exists` if the target has appeared and may not be replaced.
     pub(crate) fn publish(mut self, how: &Publish) -> Result<()> {
         self.check_identity()?;
-        let mode = 0o666 & !crate::sys::umask();
-        let failed = |action, error| Error::local(action, &self.target, error);
-        self.file
-            .set_permissions(Permissions::from_mode(mode))
-            .map_err(|error| failed("set the mode of", error))?;
-        if let Some(modified) = how.modified {
-            self.file.set_modified(modified).map_err(|error| failed("set the time of", error))?;
-        }
-        if how.sync {
-            self.file.sync_all().map_err(|error| failed("sync", error))?;
-        }
+        let directory = directory_of(&self.target);
+        // Opened before the rename: afterwards a failure would leave a file under the target's name.
+        let opened = match how.sync {
+            true => Some(
+                File::open(directory).map_err(|error| Error::local("open", directory, error))?,
+            ),
+            false => None,
+        };
         let renamed = match how.overwrite {
             true => std::fs::rename(&self.path, &self.target),
             false => crate::sys::rename_new(&self.path, &self.target),
         };
-        renamed.map_err(|error| failed("rename to", error))?;
+        renamed.map_err(|error| self.failed("rename to", error))?;
         self.published = true;
-        if how.sync {
-            let directory = directory_of(&self.target);
-            let synced = File::open(directory).and_then(|directory| directory.sync_all());
-            match synced {
-                // Some file systems cannot sync a directory; the file itself is safe by then.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-                done => done.map_err(|error| Error::local("sync", directory, error))?,
+        match opened.map(|directory| directory.sync_all()) {
+            // Some file systems cannot sync a directory; the file itself is safe by then.
+            Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => {
+                Err(Error::local("sync", directory_of(&self.target), error))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Someone may have replaced or removed the part file meanwhile: only what we wrote is published.
     fn check_identity(&self) -> Result<()> {
-        let ours = self.file.metadata().map_err(|error| self.failed("check", error))?;
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(there) if same_file(&ours, &there) => Ok(()),
-            _ => {
-                let path = self.path.to_string_lossy();
-                let message =
-                    format!("{} was removed or replaced during the download", Escaped(&path));
-                Err(Error::new(Kind::LocalIo, message).hint("run the same command again"))
-            }
+        if is_at(&self.file, &self.path) {
+            return Ok(());
         }
+        let path = self.path.to_string_lossy();
+        let message = format!("{} was removed or replaced during the download", Escaped(&path));
+        Err(Error::new(Kind::LocalIo, message).hint("run the same command again"))
     }
 }
 
@@ -155,7 +177,13 @@ fn remove_stale(path: &Path, target: &Path) -> Result<()> {
     let there = std::fs::symlink_metadata(path);
     if there.as_ref().is_ok_and(|meta| meta.is_file()) {
         match File::options().write(true).open(path) {
-            Ok(file) => lock(&file, target)?,
+            Ok(file) => {
+                lock(&file, target)?;
+                if !is_at(&file, path) {
+                    // Somebody else has removed it, and what is there now is alive.
+                    return Ok(());
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed(error)),
         }
@@ -181,8 +209,12 @@ fn busy(target: &Path) -> Error {
     Error::new(Kind::Exists, message).hint("wait for it, or choose another target with --output")
 }
 
-fn same_file(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
+/// Whether the path still names this very file.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
 
 use super::begun::Begun;
@@ -46,6 +47,8 @@ struct Shared {
 struct State {
     waiting: BTreeMap<u64, (Block, oneshot::Sender<Result<()>>)>,
     over: bool,
+    /// A write has failed: nothing goes any more.
+    broken: bool,
     digest: Option<Checksum>,
 }
 
@@ -77,10 +80,11 @@ impl Stream {
     /// Waits until the block's turn has come and it is written.
     pub(super) async fn commit(&self, block: Block) -> Result<()> {
         if !self.begun.begin() {
-            return Err(Error::new(Kind::Interrupted, "the stream starts anew"));
+            // The download starts anew, and nobody waits for this block any more.
+            return Ok(());
         }
         let (done, written) = oneshot::channel();
-        self.shared.lock().waiting.insert(block.offset(), (block, done));
+        self.shared.lock().add(block, done);
         self.shared.changed.notify_one();
         written
             .await
@@ -128,6 +132,20 @@ impl Drop for Stream {
     }
 }
 
+impl State {
+    /// A block waits for its turn; after a failure it is let go at once, which tells whoever waits.
+    fn add(&mut self, block: Block, done: oneshot::Sender<Result<()>>) {
+        if !self.broken {
+            self.waiting.insert(block.offset(), (block, done));
+        }
+    }
+
+    fn close(&mut self) {
+        self.broken = true;
+        self.waiting.clear();
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,9 +170,10 @@ fn write_in_order(shared: &Shared, mut out: Option<File>, mut hasher: Option<Has
     let mut offset = 0;
     while let Some((block, done)) = shared.take(offset) {
         let written = match &mut out {
-            Some(out) => out.write_all(block.bytes()).map_err(explain),
+            Some(out) => write_all(out, block.bytes()).map_err(explain),
             None => Ok(()),
         };
+        let failed = written.is_err();
         if let Some(hasher) = &mut hasher {
             hasher.update(block.bytes());
         }
@@ -162,8 +181,30 @@ fn write_in_order(shared: &Shared, mut out: Option<File>, mut hasher: Option<Has
         drop(block);
         // The lane may be gone already; then nobody is there to be told.
         let _ = done.send(written);
+        if failed {
+            // What follows a hole is worth nothing; the lanes that wait are told by the closed channel.
+            shared.lock().close();
+            return;
+        }
     }
     shared.lock().digest = hasher.map(Hasher::finish);
+}
+
+/// Writes all, waiting where a descriptor that does not block would have us try again.
+fn write_all(out: &mut File, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                let mut ready = [PollFd::new(out, PollFlags::OUT)];
+                poll(&mut ready, None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn explain(error: std::io::Error) -> Error {

@@ -99,10 +99,12 @@ impl Response {
         let length = crate::units::narrow(raw.left());
         let place = crate::block::Place { index: 0, offset: 0, length };
         let mut block = Block::own(place);
+        let deadline = tokio::time::Instant::now() + wait;
         while raw.left() > 0 {
             let max = block.wanted() - block.filled();
+            let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
             let received;
-            (received, block) = raw.fill(block, max, wait).await;
+            (received, block) = raw.fill(block, max, rest).await;
             if !matches!(received, Ok(Received::Bytes(_))) {
                 return;
             }

@@ -106,8 +106,9 @@ impl Raw {
     }
 
     /// The connection, if the body was received to its end and nothing came behind it.
-    pub(super) fn into_conn(self, remote: SocketAddr) -> Option<Conn> {
-        let clean = self.left == 0 && self.front_used == self.front.len();
+    pub(super) fn into_conn(mut self, remote: SocketAddr) -> Option<Conn> {
+        let quiet = self.tls.as_mut().is_none_or(|tls| tls.is_quiet());
+        let clean = self.left == 0 && self.front_used == self.front.len() && quiet;
         let tcp = clean.then(|| self.socket.release().ok())??;
         Some(Conn::new(tcp, self.tls, remote))
     }

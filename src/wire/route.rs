@@ -46,6 +46,12 @@ impl Route {
         !self.hops.is_empty()
     }
 
+    /// The same way without its history: the hops that led here count no more.
+    pub(crate) fn settled(&self) -> Self {
+        let hops = self.hops.last().cloned().into_iter().collect();
+        Self { hops, head_bytes: 0, ..self.clone() }
+    }
+
     /// Forgets the redirects: a signed URL may have expired, the typed one leads to a fresh one.
     pub(crate) fn reset(&mut self) {
         self.hops.clear();

@@ -162,6 +162,14 @@ impl Tls {
         (Ok(if got > 0 { Received::Bytes(got) } else { Received::End }), block)
     }
 
+    /// Whether nothing is buffered that nobody asked for.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let fed =
+            self.cipher.block.as_ref().is_some_and(|block| block.filled() == self.cipher.used);
+        let state = self.session.process_new_packets();
+        fed && state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0)
+    }
+
     /// Feeds the session, from the socket if nothing is buffered; false if nothing came in time.
     async fn more(&mut self, socket: &Socket, wait: Duration) -> io::Result<bool> {
         if self.feed()? {
