@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::aside::aside;
 use super::{Existing, Fetch, Goal, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
 use crate::digest::{self, Checksum};
@@ -215,8 +216,7 @@ async fn finish(
     if let Some(part) = part {
         let publish =
             Publish { modified: job.version.modified(), overwrite: fetch.options.overwrite, sync };
-        let published = tokio::task::spawn_blocking(move || part.publish(&publish));
-        published.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        aside(move || part.publish(&publish)).await?;
     }
     Ok(Outcome {
         durable: sync && path.is_some(),
