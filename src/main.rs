@@ -1,5 +1,6 @@
 //! The program `ringpull`. A table of contents: catch the signals, run the command line, exit.
 
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -50,6 +51,8 @@ fn exit(signal: Signal) {
 }
 
 fn runtime() -> std::io::Result<Runtime> {
+    // tokio panics where its first runtime finds too few descriptors for the signals; so look before.
+    drop([UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?]);
     Builder::new_current_thread().enable_all().build()
 }
 

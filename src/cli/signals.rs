@@ -3,6 +3,8 @@
 //! Not here: what to do about them. A SIGHUP that was ignored when the program began stays ignored,
 //! so that `nohup ringpull …` survives its terminal. SIGINT and SIGTERM always stop: whoever sends
 //! them means it, also to a program that a shell has put in the background with SIGINT ignored.
+//! SIGXFSZ is caught and forgotten: a file above `ulimit -f` is then a failed write with a sentence,
+//! and not the end of the process.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -60,11 +62,10 @@ impl Signals {
             if signal == Signal::Hangup && is_ignored_in(&status, signal) {
                 continue;
             }
-            let stream = unix::signal(signal.kind()).map_err(|error| {
-                Error::new(Kind::Internal, "cannot catch signals").because(error)
-            })?;
-            streams.push((signal, stream));
+            streams.push((signal, catch(signal.kind())?));
         }
+        // The handler stays when its stream is dropped.
+        drop(catch(SignalKind::from_raw(libc::SIGXFSZ))?);
         Ok(Self { streams })
     }
 
@@ -80,6 +81,11 @@ impl Signals {
         })
         .await
     }
+}
+
+fn catch(kind: SignalKind) -> Result<unix::Signal> {
+    unix::signal(kind)
+        .map_err(|error| Error::new(Kind::Internal, "cannot catch signals").because(error))
 }
 
 /// Whether the text of `/proc/self/status` has `signal` among the ignored ones: bit 0 of the mask

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::aside::aside;
 use super::{Fetch, Goal, shown};
 use crate::board::{Job, Manner};
 use crate::digest::{self, Checksum, Follower};
@@ -119,7 +120,7 @@ impl Fetch {
             Write::Discard => return self.open_other(version, manner).await,
         };
         let (size, block_size) = (version.size, self.block_size());
-        let (part, sink) = blocking(move || {
+        let (part, sink) = aside(move || {
             let part = Part::create(&target)?;
             let sink = Sink::open(write, &part, size, block_size)?;
             Ok((part, sink))
@@ -141,7 +142,7 @@ impl Fetch {
             Goal::Caller(sender) => Sink::Chunks(Chunks::new(sender.clone())),
             Goal::Stream(to) => {
                 let to = to.clone();
-                let out = patient(move || to.open()).await?;
+                let out = aside(move || to.open()).await?;
                 Sink::Stream(Stream::start(Some(out), algo)?)
             }
             Goal::File(_) | Goal::Dir(_) | Goal::Nowhere | Goal::Size => match algo {
@@ -190,27 +191,4 @@ impl Existing {
 
 fn seconds(time: SystemTime) -> Option<u64> {
     time.duration_since(SystemTime::UNIX_EPOCH).ok().as_ref().map(Duration::as_secs)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-/// Work that may wait for somebody who never comes, such as the reader of a FIFO: on a thread of its own, which
-/// nothing waits for.
-async fn patient<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let started = std::thread::Builder::new().name("ringpull-open".into()).spawn(move || {
-        // Nobody may wait any more.
-        let _ = tell.send(work());
-    });
-    started.map_err(|error| Error::new(Kind::Internal, "cannot start a thread").because(error))?;
-    told.await.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "a thread ended unexpectedly")))
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -14,10 +15,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use seccompiler::BpfProgram;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::origin::{File, assert_file_is};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ringpull");
 
 /// A run that takes longer hangs: it is killed and the test fails.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,6 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Run {
     command: Command,
     dir: TempDir,
+    filters: Vec<BpfProgram>,
 }
 
 impl Run {
@@ -36,19 +42,45 @@ impl Run {
 
     /// `ringpull` without an argument.
     pub(crate) fn bare() -> Self {
-        Self::by(Command::new(env!("CARGO_BIN_EXE_ringpull")))
+        Self::by(Command::new(PROGRAM))
     }
 
     /// The program started by another one.
-    pub(crate) fn by(mut command: Command) -> Self {
+    pub(crate) fn by(command: Command) -> Self {
         // Beside the build and not in /tmp: that is often a tmpfs, and direct writes want a disk.
-        let dir = tempfile::Builder::new().prefix("it-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let dir = dir.unwrap();
+        Self::in_dir(scratch(Path::new(env!("CARGO_TARGET_TMPDIR"))), command)
+    }
+
+    /// `ringpull --progress none URL` as this user, with no privileges and these limits of prlimit(1), in an
+    /// empty directory that is the user's. Only root can become another user.
+    pub(crate) fn as_user(user: u32, limits: &[&str], url: &str) -> Self {
+        // In /tmp, because the user may not be allowed to look where the build lies.
+        let dir = scratch(&std::env::temp_dir());
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = dir.path().join("ringpull");
+        // A copy of our own would be open for writing in whatever another test starts just then.
+        let copied = Command::new("cp").arg(PROGRAM).arg(&program).status();
+        assert!(copied.unwrap().success());
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={user}"), format!("--regid={user}")]);
+        command.args(["--clear-groups", "prlimit"]).args(limits).arg(program);
+        let run = Self::in_dir(dir, command).args(["--progress", "none", url]);
+        chown(run.path(""), Some(user), Some(user)).unwrap();
+        run
+    }
+
+    fn in_dir(dir: TempDir, mut command: Command) -> Self {
         fs::create_dir(dir.path().join("work")).unwrap();
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", dir.path()).current_dir(dir.path().join("work"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { command, dir }
+        Self { command, dir, filters: Vec::new() }
+    }
+
+    /// Has the kernel pass the system calls of the program through another filter.
+    pub(crate) fn filter(mut self, filter: BpfProgram) -> Self {
+        self.filters.push(filter);
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -80,7 +112,10 @@ impl Run {
     /// Starts the program and returns at once.
     pub(crate) fn start(mut self) -> Started {
         let before = tree(self.dir.path());
-        let mut child = self.command.spawn().unwrap();
+        let mut child = match self.filters.is_empty() {
+            true => self.command.spawn().unwrap(),
+            false => spawn_filtered(&mut self.command, &self.filters),
+        };
         let stderr = collect(child.stderr.take().unwrap());
         let stdout = child.stdout.take();
         Started { child, stderr, stdout, before, dir: self.dir, begun: Instant::now() }
@@ -106,6 +141,23 @@ impl Run {
         outcome.assert_unchanged();
         assert!(!outcome.stderr.is_empty());
     }
+}
+
+/// Starts a program from a thread under `filters`, which the program inherits.
+fn spawn_filtered(command: &mut Command, filters: &[BpfProgram]) -> Child {
+    thread::scope(|scope| {
+        let spawn = || {
+            for filter in filters {
+                seccompiler::apply_filter(filter).unwrap();
+            }
+            command.spawn().unwrap()
+        };
+        scope.spawn(spawn).join().unwrap()
+    })
+}
+
+fn scratch(place: &Path) -> TempDir {
+    tempfile::Builder::new().prefix("it-").tempdir_in(place).unwrap()
 }
 
 /// The program at work.
@@ -134,8 +186,8 @@ impl Started {
         outcome
     }
 
-    /// Waits for the end; the end of stderr is taken for the end of the process.
-    fn end(mut self) -> Outcome {
+    /// Waits for the end without judging it; the end of stderr is taken for the end of the process.
+    pub(crate) fn end(mut self) -> Outcome {
         let stdout = self.stdout.take().map(collect);
         let Ok(stderr) = self.stderr.recv_timeout(DEADLINE.saturating_sub(self.begun.elapsed()))
         else {

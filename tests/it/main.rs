@@ -12,6 +12,7 @@ mod names;
 mod origin;
 mod ranges;
 mod redirects;
+mod refusals;
 mod serial;
 mod serve;
 mod signals;

@@ -1,7 +1,6 @@
-//! The local side: names, existing files, directories, full disks.
+//! The local side: names, existing files, directories. What the kernel refuses is in `refusals`.
 
 use std::fs;
-use std::process::Command;
 
 use crate::harness::Run;
 use crate::origin::{Cut, File, Origin, Running};
@@ -118,44 +117,4 @@ fn a_wrong_size_is_never_up_to_date() {
     let found = fs::File::open(run.path("f.bin")).unwrap();
     found.set_modified(file().modified()).unwrap();
     run.finish().assert_fails(7, &["--overwrite"]);
-}
-
-/// A tmpfs of 4 MiB in a mount namespace of its own, for the command that follows.
-fn on_a_small_disk() -> Option<Command> {
-    let script = "mount -t tmpfs -o size=4m ringpull small && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", script, "sh"]);
-    let mut trial = Command::new("unshare");
-    trial.args(["-m", "true"]);
-    let works =
-        rustix::process::geteuid().is_root() && trial.status().is_ok_and(|end| end.success());
-    works.then_some(command)
-}
-
-#[test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn a_full_disk_is_said() {
-    let origin = Origin::new()
-        .file("/known.bin", File::new(20 << 20))
-        .at("/unknown.bin", |_| crate::origin::Reply::whole(&File::new(20 << 20)).chunked(&[9999]))
-        .start();
-    // A file of unknown size cannot be mapped at all.
-    let cases = [
-        ("/known.bin", "auto"),
-        ("/known.bin", "buffered"),
-        ("/known.bin", "mmap"),
-        ("/unknown.bin", "auto"),
-        ("/unknown.bin", "buffered"),
-    ];
-    for (path, write) in cases {
-        let Some(command) = on_a_small_disk() else {
-            eprintln!("skipped: a private mount needs root and unshare");
-            return;
-        };
-        let run = Run::by(command).arg(env!("CARGO_BIN_EXE_ringpull"));
-        fs::create_dir(run.path("small")).unwrap();
-        let run = run.args(["--progress", "none", "-d", "small", "--write", write]);
-        let outcome = run.arg(origin.url(path)).finish();
-        outcome.assert_fails(7, &["space"]);
-    }
 }

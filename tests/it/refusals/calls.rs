@@ -1,0 +1,163 @@
+//! Calls that a file system refuses: allocating, O_DIRECT, fsync, renaming without replacing.
+
+use std::fs;
+
+use super::{file, notes, origin, refuse, refuse_bits};
+use crate::harness::{Outcome, Run};
+use crate::origin::{Latch, Origin};
+use crate::ways::backends;
+
+/// Runs over every backend with one way to write.
+fn each(write: &str, check: impl Fn(Run)) {
+    let origin = origin();
+    for io in backends() {
+        let run = Run::new(&origin.url("/f.bin")).args(["--io", io, "--write", write]);
+        check(run.args(["-b", "64k", "-c", "4"]));
+    }
+}
+
+/// The file came, written this way.
+fn assert_written(outcome: &Outcome, write: &str) {
+    outcome.assert_gives("f.bin", &file());
+    let written = format!("write {write},");
+    assert!(outcome.stderr.contains(&written), "{}", outcome.stderr);
+    assert!(notes(outcome).is_empty(), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_file_system_that_cannot_allocate_still_takes_the_file() {
+    for errno in [libc::EOPNOTSUPP, libc::ENOSYS] {
+        for write in ["auto", "direct", "buffered"] {
+            each(write, |run| {
+                let outcome = run.filter(refuse(libc::SYS_fallocate, errno)).finish();
+                outcome.assert_gives("f.bin", &file());
+            });
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_allocated_is_not_mapped() {
+    each("mmap", |run| {
+        let outcome = run.filter(refuse(libc::SYS_fallocate, libc::EOPNOTSUPP)).finish();
+        outcome.assert_fails(7, &["--write", "f.bin"]);
+    });
+}
+
+#[test]
+fn a_refused_allocation_that_is_a_failure_is_said() {
+    for (errno, word) in [(libc::ENOSPC, "space"), (libc::EDQUOT, "quota"), (libc::EIO, "error")] {
+        for write in ["auto", "direct", "buffered", "mmap"] {
+            each(write, |run| {
+                let outcome = run.filter(refuse(libc::SYS_fallocate, errno)).finish();
+                outcome.assert_fails(7, &[word, "f.bin"]);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_tell_the_alignment_gets_buffered_writes() {
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        each("auto", |run| {
+            assert_written(&run.filter(refuse(libc::SYS_statx, errno)).finish(), "buffered");
+        });
+        each("direct", |run| {
+            let outcome = run.filter(refuse(libc::SYS_statx, errno)).finish();
+            outcome.assert_fails(7, &["O_DIRECT", "--write"]);
+        });
+    }
+}
+
+#[test]
+fn a_file_system_without_o_direct_is_said_to_those_who_demand_it() {
+    // F_SETFL with O_DIRECT, as file systems without it answer.
+    let refused = || refuse_bits(libc::SYS_fcntl, 2, libc::O_DIRECT, libc::EINVAL);
+    each("direct", |run| run.filter(refused()).finish().assert_fails(7, &["O_DIRECT", "f.bin"]));
+    each("buffered", |run| assert_written(&run.filter(refused()).finish(), "buffered"));
+}
+
+#[test]
+fn a_failed_sync_is_a_failed_download() {
+    for errno in [libc::EIO, libc::ENOSPC] {
+        for write in ["auto", "direct", "buffered", "mmap"] {
+            each(write, |run| {
+                let outcome = run.filter(refuse(libc::SYS_fsync, errno)).finish();
+                outcome.assert_fails(7, &["sync", "f.bin"]);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_does_not_cost_the_file_that_was_there() {
+    each("auto", |run| {
+        let run = run.put("f.bin", b"precious").arg("--overwrite");
+        let outcome = run.filter(refuse(libc::SYS_fsync, libc::EIO)).finish();
+        outcome.assert_fails(7, &["sync", "f.bin"]);
+        assert_eq!(fs::read(outcome.path("f.bin")).unwrap(), b"precious");
+    });
+}
+
+#[test]
+fn without_sync_nothing_needs_fsync() {
+    each("buffered", |run| {
+        let run = run.arg("--no-sync").filter(refuse(libc::SYS_fsync, libc::EIO));
+        run.finish().assert_gives("f.bin", &file());
+    });
+}
+
+#[test]
+fn a_file_system_without_renameat2_still_publishes() {
+    for errno in [libc::ENOSYS, libc::EINVAL] {
+        each("auto", |run| {
+            let outcome = run.filter(refuse(libc::SYS_renameat2, errno)).finish();
+            outcome.assert_gives("f.bin", &file());
+        });
+    }
+}
+
+#[test]
+fn a_target_that_appears_meanwhile_is_kept_whatever_the_kernel_offers() {
+    for errno in [None, Some(libc::ENOSYS), Some(libc::EINVAL)] {
+        let latch = Latch::default();
+        let shut = latch.clone();
+        let origin =
+            Origin::new().bent("/f.bin", file(), move |_, reply| reply.after(&shut)).start();
+        let mut run = Run::new(&origin.url("/f.bin"));
+        if let Some(errno) = errno {
+            run = run.filter(refuse(libc::SYS_renameat2, errno));
+        }
+        let target = run.path("f.bin");
+        let started = run.start();
+        origin.wait_for_requests(1);
+        fs::write(&target, b"precious").unwrap();
+        latch.open();
+        let outcome = started.end();
+        assert_eq!(outcome.code, Some(7), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("--overwrite"), "{}", outcome.stderr);
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+        let there = fs::read_dir(target.parent().unwrap()).unwrap();
+        assert_eq!(there.count(), 1, "left something beside the target");
+    }
+}
+
+#[test]
+fn a_file_system_that_can_neither_rename_nor_link_is_said() {
+    each("auto", |run| {
+        let run = run.filter(refuse(libc::SYS_renameat2, libc::EINVAL));
+        let run = run.filter(refuse(libc::SYS_linkat, libc::EPERM));
+        // Older machines have the call without directories, too.
+        #[cfg(target_arch = "x86_64")]
+        let run = run.filter(refuse(libc::SYS_link, libc::EPERM));
+        run.finish().assert_fails(7, &["f.bin"]);
+    });
+}
+
+#[test]
+fn a_file_system_without_locks_still_takes_the_file() {
+    each("auto", |run| {
+        let outcome = run.filter(refuse(libc::SYS_flock, libc::EOPNOTSUPP)).finish();
+        outcome.assert_gives("f.bin", &file());
+    });
+}
