@@ -73,9 +73,12 @@ impl Crew {
             let builder = std::thread::Builder::new().name(format!("ringpull-lane-{thread}"));
             match builder.spawn(move || work(numbers, &pool, orders)) {
                 Ok(handle) => crew.threads.push(handle),
-                // Fewer threads do as well, as long as there is one.
-                Err(_) if !crew.threads.is_empty() => break,
-                Err(error) => return Err(no_thread(error)),
+                // Not with fewer: the kernel needs threads of its own for io_uring, and waits for them for ever.
+                Err(error) => {
+                    board.fail(Error::new(Kind::Interrupted, "a thread could not be started"));
+                    crew.join();
+                    return Err(no_thread(error));
+                }
             }
         }
         Ok((crew, board))
