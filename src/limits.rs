@@ -90,7 +90,8 @@ pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 pub const IDLE_MAX: usize = 256;
 /// Age beyond which an idle connection is not used again; servers commonly close after 60 to 75 s.
 pub const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
-/// Bytes in front of the one asked for that are received in vain: caches answer ranges that begin at their own blocks.
+/// Bytes in front of the one asked for that are received in vain: caches answer ranges that begin at their
+/// own blocks.
 pub const SKIP_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of an unwanted body that are read so that its connection can be used again.
 pub const DRAIN_BYTES_MAX: u64 = 16 << 10;

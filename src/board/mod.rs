@@ -185,8 +185,8 @@ impl Board {
 
     /// Starts from the first byte again, as often as the reason allows; otherwise fails with `error`.
     ///
-    /// `job` is what the lane works on, `None` for the prober. Several lanes may notice the same change: only the first
-    /// counts. Returns whether this call was it and the download goes on.
+    /// `job` is what the lane works on, `None` for the prober. Several lanes may notice the same change:
+    /// only the first counts. Returns whether this call was it and the download goes on.
     pub(crate) fn start_anew(&self, job: Option<&Job>, why: &Anew, error: Error) -> bool {
         let mut state = self.lock();
         let possible = match (&state.stage, job) {

@@ -46,7 +46,8 @@ impl Crew {
     /// Starts the threads. `board` is made for the number of blocks in the smallest pool.
     ///
     /// # Errors
-    /// `Kind::Usage` if io_uring was demanded and the kernel refuses; `Kind::LocalIo` if threads cannot be had.
+    /// `Kind::Usage` if io_uring was demanded and the kernel refuses; `Kind::LocalIo` if threads cannot be
+    /// had.
     pub(crate) fn start(
         fetch: &Arc<Fetch>,
         board: impl FnOnce(u32) -> Arc<Board>,
@@ -73,7 +74,8 @@ impl Crew {
             let builder = std::thread::Builder::new().name(format!("ringpull-lane-{thread}"));
             match builder.spawn(move || work(numbers, &pool, orders)) {
                 Ok(handle) => crew.threads.push(handle),
-                // Not with fewer: the kernel needs threads of its own for io_uring, and waits for them for ever.
+                // Not with fewer: the kernel needs threads of its own for io_uring, and waits for them for
+                // ever.
                 Err(error) => {
                     board.fail(Error::new(Kind::Interrupted, "a thread could not be started"));
                     crew.join();

@@ -117,8 +117,8 @@ impl Socket {
 
 /// Runs `work` on this thread with io_uring if `uring` says so, with epoll otherwise, until its future ends.
 ///
-/// `pool` is the one that the ring may register. Returns why io_uring was wanted but not used; `work` has then
-/// run on epoll all the same.
+/// `pool` is the one that the ring may register. Returns why io_uring was wanted but not used; `work` has
+/// then run on epoll all the same.
 ///
 /// # Errors
 /// If neither can run: too many open files.

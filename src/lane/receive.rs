@@ -136,8 +136,8 @@ impl Haul<'_> {
         }
     }
 
-    /// Receives bytes that are not wanted: a server may begin before the byte that was asked for, as caches that
-    /// align ranges do.
+    /// Receives bytes that are not wanted: a server may begin before the byte that was asked for, as caches
+    /// that align ranges do.
     async fn skip(&self, mut count: u64, response: &mut Response) -> Result<(), Stop> {
         if count > SKIP_BYTES_MAX {
             self.lane.fetch.meter.tell(Event::Detail("the server begins far too early".into()));
