@@ -258,6 +258,13 @@ impl Board {
         state.throttle.as_mut().map_or(Duration::ZERO, |throttle| throttle.take(bytes, now))
     }
 
+    /// Gives back what was taken from the rate limit and not received.
+    pub(crate) fn give_back_rate(&self, bytes: u64) {
+        if let Some(throttle) = &mut self.lock().throttle {
+            throttle.give_back(bytes);
+        }
+    }
+
     /// Lets the number of connections follow what they bring.
     pub(crate) fn sample(&self, now: Instant, received: u64) {
         let mut state = self.lock();
