@@ -221,3 +221,27 @@ fn no_loop(error: std::io::Error) -> Error {
         .hint("raise the limit on open files (see `ulimit -n`), or use fewer --threads")
         .because(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::BLOCK_SIZE_DEFAULT;
+
+    #[test]
+    fn the_pools_of_the_defaults_stay_within_their_bound() {
+        let lanes = usize::from(CONNECTIONS_AUTO_MAX);
+        for threads in 1..=lanes {
+            let pools = (0..threads).map(|thread| {
+                let share = (thread..lanes).step_by(threads).count();
+                let pool = pool(BLOCK_SIZE_DEFAULT, share, threads).unwrap();
+                assert!(
+                    usize::try_from(pool.blocks()).unwrap() > share,
+                    "lanes would wait for each other"
+                );
+                u64::from(pool.blocks()) * BLOCK_SIZE_DEFAULT
+            });
+            // Many threads with a lane or two each need a little more.
+            assert!(pools.sum::<u64>() <= POOL_BYTES_MAX.max(48 << 20), "{threads} threads");
+        }
+    }
+}
