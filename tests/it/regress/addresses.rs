@@ -39,8 +39,8 @@ fn a_file_that_the_server_names_is_judged_by_its_digest() {
     }
 }
 
-/// An address that cannot be trusted, asked by three of nine lanes, and two good ones. No answer but the first
-/// comes before all three have asked, so that all of them find it dead.
+/// An address that cannot be trusted, asked by three of nine lanes, and two good ones. No answer but the
+/// first comes before all three have asked, so that all of them find it dead.
 fn one_of_three(file: File) -> (Running, [Running; 2]) {
     let all_ask = Latch::default();
     let opener = all_ask.clone();

@@ -11,8 +11,8 @@ use crate::ways::backends;
 const UNANNOUNCED: [fn(Reply) -> Reply; 2] =
     [|reply| reply.chunked(&[10_007]), |reply| reply.until_close()];
 
-/// First a file of known size that breaks before its first byte, then `size` other bytes without a word on how
-/// many they are, under the same validators.
+/// First a file of known size that breaks before its first byte, then other bytes without a word on how many
+/// they are, under the same validators.
 fn resized(request: &Request, first: &Reply, then: Reply) -> Reply {
     if request.nth == 0 {
         return first.clone().cut(0, Cut::Close);

@@ -6,8 +6,8 @@ use crate::origin::{Cut, File, Latch, Origin, Reply, Request, Validator};
 use crate::regress::digest_of;
 use crate::ways::backends;
 
-/// First the date is strong, then it is weak, then there is none, and then it is another one: no two answers in
-/// a row contradict each other, but the first and the last do.
+/// First the date is strong, then it is weak, then there is none, and then it is another one: no two answers
+/// in a row contradict each other, but the first and the last do.
 fn drifting(request: &Request) -> Reply {
     let old = File::new(SIZE).validator(Validator::Date);
     // The condition is ignored, as by a server that does not know it.
