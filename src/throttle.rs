@@ -37,6 +37,11 @@ impl Throttle {
         self.paid.saturating_duration_since(now)
     }
 
+    /// Gives back what was taken and not used.
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        self.paid = self.paid.checked_sub(self.price(bytes)).unwrap_or(self.paid);
+    }
+
     /// The time in which the rate brings `bytes`, rounded up: the rate is a ceiling.
     fn price(&self, bytes: u64) -> Duration {
         let nanos = (u128::from(bytes) * NANOS).div_ceil(u128::from(self.bytes_per_second));
@@ -57,6 +62,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_given_back_need_not_be_waited_for() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(MIB, start);
+        let wait = throttle.take(MIB, start);
+        throttle.give_back(MIB);
+        assert_eq!(throttle.take(MIB, start), wait);
+    }
 
     /// What the rate may release within `time`: the promise of the module.
     fn allowed(rate: u64, time: Duration) -> u128 {

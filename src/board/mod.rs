@@ -185,8 +185,8 @@ impl Board {
 
     /// Starts from the first byte again, as often as the reason allows; otherwise fails with `error`.
     ///
-    /// `job` is what the lane works on, `None` for the prober. Several lanes may notice the same change: only the first
-    /// counts. Returns whether this call was it and the download goes on.
+    /// `job` is what the lane works on, `None` for the prober. Several lanes may notice the same change:
+    /// only the first counts. Returns whether this call was it and the download goes on.
     pub(crate) fn start_anew(&self, job: Option<&Job>, why: &Anew, error: Error) -> bool {
         let mut state = self.lock();
         let possible = match (&state.stage, job) {
@@ -256,6 +256,13 @@ impl Board {
     pub(crate) fn throttle(&self, bytes: u64, now: Instant) -> Duration {
         let mut state = self.lock();
         state.throttle.as_mut().map_or(Duration::ZERO, |throttle| throttle.take(bytes, now))
+    }
+
+    /// Gives back what was taken from the rate limit and not received.
+    pub(crate) fn give_back_rate(&self, bytes: u64) {
+        if let Some(throttle) = &mut self.lock().throttle {
+            throttle.give_back(bytes);
+        }
     }
 
     /// Lets the number of connections follow what they bring.

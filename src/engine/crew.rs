@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::died;
+use super::{died, no_thread};
 use crate::block::Pool;
 use crate::board::Board;
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{self, Fetch};
-use crate::io::{self, Io, uring};
+use crate::io::{self, Io, Wanted, uring};
 use crate::lane::{Lane, Pulse};
 use crate::limits::{CONNECTIONS_AUTO_MAX, POOL_BLOCKS_PER_LANE, POOL_BYTES_MAX, THREADS_MAX};
 use crate::options::{Connections, IoChoice, Options};
@@ -27,7 +27,7 @@ pub(crate) struct Crew {
 /// What every lane thread needs to begin.
 #[derive(Clone)]
 struct Orders {
-    uring: bool,
+    wanted: Wanted,
     fetch: Arc<Fetch>,
     board: Arc<Board>,
     backend: Arc<Backend>,
@@ -46,12 +46,13 @@ impl Crew {
     /// Starts the threads. `board` is made for the number of blocks in the smallest pool.
     ///
     /// # Errors
-    /// `Kind::Usage` if io_uring was demanded and the kernel refuses; `Kind::LocalIo` if threads cannot be had.
+    /// `Kind::Usage` if io_uring was demanded and the kernel refuses; `Kind::LocalIo` if threads cannot be
+    /// had.
     pub(crate) fn start(
         fetch: &Arc<Fetch>,
         board: impl FnOnce(u32) -> Arc<Board>,
     ) -> Result<(Self, Arc<Board>)> {
-        let uring = choose(fetch)?;
+        let wanted = choose(fetch)?;
         let lanes = lanes(&fetch.options);
         let threads = threads(&fetch.options).min(lanes);
         let numbers = |thread| (thread..lanes).step_by(threads).collect::<Vec<_>>();
@@ -62,7 +63,7 @@ impl Crew {
         let (running, ended) = mpsc::channel();
         let mut crew = Self { threads: Vec::new(), backend: Arc::default(), ended };
         let orders = Orders {
-            uring,
+            wanted,
             fetch: Arc::clone(fetch),
             board: Arc::clone(&board),
             backend: Arc::clone(&crew.backend),
@@ -73,9 +74,13 @@ impl Crew {
             let builder = std::thread::Builder::new().name(format!("ringpull-lane-{thread}"));
             match builder.spawn(move || work(numbers, &pool, orders)) {
                 Ok(handle) => crew.threads.push(handle),
-                // Fewer threads do as well, as long as there is one.
-                Err(_) if !crew.threads.is_empty() => break,
-                Err(error) => return Err(no_thread(error)),
+                // Not with fewer: the kernel needs threads of its own for io_uring, and waits for them for
+                // ever.
+                Err(error) => {
+                    board.fail(Error::new(Kind::Interrupted, "a thread could not be started"));
+                    crew.join();
+                    return Err(no_thread(error));
+                }
             }
         }
         Ok((crew, board))
@@ -110,13 +115,13 @@ impl Crew {
 /// One lane thread from start to end.
 fn work(numbers: Vec<usize>, pool: &Pool, orders: Orders) {
     let alarm = Alarm(Arc::clone(&orders.board));
-    let Orders { uring, fetch, board, backend, _running } = orders;
+    let Orders { wanted, fetch, board, backend, _running } = orders;
     let (theirs, meter, noted) = (pool.clone(), Arc::clone(&fetch.meter), Arc::clone(&backend));
     let lanes: io::Work = Box::new(move |io| {
         noted.note(&io);
         Box::pin(run_lanes(numbers, io, theirs, board, fetch))
     });
-    match io::run(uring, pool, lanes) {
+    match io::run(wanted, pool, lanes) {
         Ok(None) => {}
         Ok(Some(refusal)) => backend.tell_once(|| fetch::note_fallback(&meter, &refusal)),
         Err(error) => alarm.0.fail(no_loop(error)),
@@ -153,7 +158,7 @@ impl Backend {
     fn note(&self, io: &Io) {
         let code = match io {
             Io::Uring(_) => 1,
-            Io::Epoll => 2,
+            Io::Epoll(_) => 2,
         };
         self.used.fetch_max(code, Relaxed);
     }
@@ -167,20 +172,21 @@ impl Backend {
 }
 
 /// Whether to use io_uring; says once why not where that was not the caller's choice.
-fn choose(fetch: &Fetch) -> Result<bool> {
+fn choose(fetch: &Fetch) -> Result<Wanted> {
     if fetch.options.io == IoChoice::Epoll {
-        return Ok(false);
+        return Ok(Wanted::Epoll);
     }
     crate::sys::raise_memlock();
     match (uring::probe(), fetch.options.io) {
-        (Ok(()), _) => Ok(true),
+        (Ok(()), IoChoice::Uring) => Ok(Wanted::Uring),
+        (Ok(()), _) => Ok(Wanted::Either),
         (Err(refusal), IoChoice::Uring) => {
             Err(Error::new(Kind::Usage, format!("io_uring is not available: {refusal}"))
                 .hint("use --io auto or --io epoll"))
         }
         (Err(refusal), _) => {
             fetch::note_fallback(&fetch.meter, &refusal);
-            Ok(false)
+            Ok(Wanted::Epoll)
         }
     }
 }
@@ -207,13 +213,6 @@ fn pool(block_size: u64, lanes: usize, threads: usize) -> Result<Pool> {
     let share = u32::try_from(share).unwrap_or(u32::MAX);
     let blocks = lanes.saturating_mul(POOL_BLOCKS_PER_LANE).min(share).max(lanes.saturating_add(2));
     Pool::new(blocks, block_size)
-}
-
-fn no_thread(error: std::io::Error) -> Error {
-    let why = crate::error::reason(&error);
-    Error::new(Kind::LocalIo, format!("cannot start a thread: {why}"))
-        .hint("raise the limit on processes (see `ulimit -u`)")
-        .because(error)
 }
 
 fn no_loop(error: std::io::Error) -> Error {

@@ -7,8 +7,8 @@ mod crew;
 pub(crate) use crew::Crew;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
@@ -48,19 +48,29 @@ pub(crate) fn begin(item: Item) -> Download {
     let stopper = Stopper::default();
     let (tell, result) = oneshot::channel();
     let (theirs, their_stopper) = (Arc::clone(&meter), stopper.clone());
-    let thread = std::thread::Builder::new().name("ringpull-fetch".into()).spawn(move || {
+    let (hand, handed) = mpsc::sync_channel::<oneshot::Sender<_>>(1);
+    let builder = std::thread::Builder::new().name("ringpull-fetch".into());
+    let thread = builder.spawn(move || {
+        let Ok(tell) = handed.recv() else { return };
         // Nobody may listen any more.
         let _ = tell.send(live(item, theirs, their_stopper));
     });
-    // Without the thread the channel is closed, and that is what `wait` reports.
-    Download { meter, stopper, result, thread: thread.ok() }
+    match thread {
+        Ok(thread) => {
+            hand.send(tell).expect("proof: the thread waits for it");
+            Download { meter, stopper, result, thread: Some(thread) }
+        }
+        Err(error) => {
+            // It reaches whoever waits.
+            let _ = tell.send(Err(no_thread(error)));
+            Download { meter, stopper, result, thread: None }
+        }
+    }
 }
 
 fn live(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Kind::Internal, "cannot start a runtime").because(error))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
     runtime.block_on(fetch::run(item, meter, stopper))
 }
 
@@ -124,6 +134,13 @@ impl std::fmt::Debug for Download {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Download").field("meter", &self.meter).finish_non_exhaustive()
     }
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    let why = crate::error::reason(&error);
+    Error::new(Kind::LocalIo, format!("cannot start a thread: {why}"))
+        .hint("raise the limits on processes and open files (see `ulimit -u` and `ulimit -n`)")
+        .because(error)
 }
 
 fn died() -> Error {

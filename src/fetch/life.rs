@@ -18,7 +18,7 @@ use crate::meter::{Event, Meter, Phase};
 use crate::name;
 use crate::options::{Connections, Options, Outcome, Target, Verified, Write};
 use crate::pace::Pace;
-use crate::sink::{Chunk, Publish, Sink, StreamTo};
+use crate::sink::{Chunk, Publish, Sink, StreamTo, directory_of};
 use crate::throttle::Throttle;
 
 /// What to fetch, and for whom.
@@ -98,7 +98,10 @@ fn goal(item: &Item) -> Result<Goal> {
         Target::Stdout => Goal::Stream(StreamTo::Stdout),
         Target::File(path) => file_goal(path)?,
         Target::Dir(_) if item.options.write == Write::Discard => Goal::Nowhere,
-        Target::Dir(directory) if item.options.content_disposition => Goal::Dir(directory.clone()),
+        Target::Dir(directory) if item.options.content_disposition => {
+            check_directory(directory)?;
+            Goal::Dir(directory.clone())
+        }
         Target::Dir(directory) => {
             let name = name::from_url(&item.url).ok_or_else(|| {
                 Error::new(Kind::Usage, "the URL has no file name").hint("name one with --output")
@@ -130,8 +133,22 @@ fn file_goal(path: &Path) -> Result<Goal> {
             Err(Error::new(Kind::LocalIo, format!("{} is not a file name", shown(path)))
                 .hint("use --dir for a directory"))
         }
-        _ => Ok(Goal::File(path.to_owned())),
+        _ => {
+            check_directory(directory_of(path))?;
+            Ok(Goal::File(path.to_owned()))
+        }
     }
+}
+
+/// Says before the first request that there is no directory to write to.
+fn check_directory(directory: &Path) -> Result<()> {
+    let found = std::fs::metadata(directory);
+    let found = found.map_err(|error| Error::local("write to the directory", directory, error))?;
+    if found.is_dir() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::LocalIo, format!("{} is not a directory", shown(directory)))
+        .hint("choose another with --dir"))
 }
 
 /// The target that is there already and may not be replaced.

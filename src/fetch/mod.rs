@@ -124,8 +124,8 @@ impl Fetch {
     pub(crate) fn known_version(&self, address: usize, job: &Job) -> Option<Version> {
         let size = job.version.size;
         let places = self.places();
-        // Validators may differ from one edge of a network to the next, and keep differing. Under a digest that
-        // does no harm: the digest decides in the end.
+        // Validators may differ from one edge of a network to the next, and keep differing. Under a digest
+        // that does no harm: the digest decides in the end.
         let distrusted = self.options.checksum.is_some() && places.starts > DISTRUST_AFTER;
         let known = match places.versions[address].clone() {
             Some(known) if !distrusted => known,

@@ -6,25 +6,24 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
+use super::writers::Writers;
 use super::{Io, Received, Until, Work};
 use crate::block::Block;
-use crate::limits::EPOLL_WRITERS;
 
 /// Runs `work` on this thread until its future ends.
 ///
 /// # Errors
 /// If the kernel refuses the descriptors: nothing can run then.
 pub(super) fn run(work: Work) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(EPOLL_WRITERS)
-        .build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, work(Io::Epoll));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, work(Io::Epoll(Rc::default())));
     Ok(())
 }
 
@@ -66,17 +65,17 @@ pub(super) async fn receive(
 
 /// Writes the block's first `length` bytes at its offset; see [`Io::write`].
 pub(super) async fn write(
+    writers: &Writers,
     file: &Arc<File>,
     block: Block,
     length: usize,
 ) -> (io::Result<()>, Block) {
     let file = Arc::clone(file);
-    let write = tokio::task::spawn_blocking(move || {
+    let (tell, told) = oneshot::channel();
+    writers.run(Box::new(move || {
         let result = file.write_all_at(block.padded(length), block.offset());
-        (result, block)
-    });
-    match write.await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+        // The lane may be gone already.
+        let _ = tell.send((result, block));
+    }));
+    told.await.expect("proof: a write tells its result, and does not panic")
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod epoll;
 pub(crate) mod uring;
+mod writers;
 
 use std::fs::File;
 use std::io;
@@ -25,7 +26,7 @@ pub(crate) enum Io {
     /// io_uring through tokio-uring.
     Uring(Rc<uring::Ring>),
     /// tokio's epoll loop, and pwrite(2) on helper threads.
-    Epoll,
+    Epoll(Rc<writers::Writers>),
 }
 
 /// A connected socket while a body is received.
@@ -62,7 +63,7 @@ impl Io {
     pub(crate) fn prepare(&self, pool: &Pool) {
         match self {
             Self::Uring(ring) => ring.register(pool),
-            Self::Epoll => {}
+            Self::Epoll(_) => {}
         }
     }
 
@@ -70,7 +71,7 @@ impl Io {
     pub(crate) fn adopt(&self, stream: TcpStream) -> io::Result<Socket> {
         match self {
             Self::Uring(_) => uring::Socket::adopt(stream).map(Socket::Uring),
-            Self::Epoll => Ok(Socket::Epoll(stream)),
+            Self::Epoll(_) => Ok(Socket::Epoll(stream)),
         }
     }
 
@@ -85,7 +86,7 @@ impl Io {
     ) -> (io::Result<()>, Block) {
         match self {
             Self::Uring(_) => uring::write(file, block, length).await,
-            Self::Epoll => epoll::write(file, block, length).await,
+            Self::Epoll(writers) => epoll::write(writers, file, block, length).await,
         }
     }
 }
@@ -115,19 +116,31 @@ impl Socket {
     }
 }
 
-/// Runs `work` on this thread with io_uring if `uring` says so, with epoll otherwise, until its future ends.
+/// Which backend a thread is to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// io_uring, or nothing.
+    Uring,
+    /// io_uring, or epoll where that is refused.
+    Either,
+    /// epoll.
+    Epoll,
+}
+
+/// Runs `work` on this thread with the backend that is wanted, until its future ends.
 ///
-/// `pool` is the one that the ring may register. Returns why io_uring was wanted but not used; `work` has then
-/// run on epoll all the same.
+/// `pool` is the one that the ring may register. Returns why io_uring was wanted but not used; `work` has
+/// then run on epoll all the same.
 ///
 /// # Errors
-/// If neither can run: too many open files.
-pub(crate) fn run(uring: bool, pool: &Pool, work: Work) -> io::Result<Option<uring::Refusal>> {
-    if !uring {
+/// If what is wanted cannot run: too many open files, most likely.
+pub(crate) fn run(wanted: Wanted, pool: &Pool, work: Work) -> io::Result<Option<uring::Refusal>> {
+    if wanted == Wanted::Epoll {
         return epoll::run(work).map(|()| None);
     }
     match uring::run(pool, work) {
         Ok(()) => Ok(None),
+        Err((refusal, _)) if wanted == Wanted::Uring => Err(io::Error::other(refusal.to_string())),
         Err((refusal, work)) => epoll::run(work).map(|()| Some(refusal)),
     }
 }

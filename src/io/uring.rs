@@ -23,6 +23,7 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -237,20 +238,28 @@ pub(super) async fn write(
     mut block: Block,
     length: usize,
 ) -> (io::Result<()>, Block) {
-    let mut done = 0;
+    let (mut done, mut refusals) = (0, 0);
     while done < length {
         let entry = write_entry(file, &block, done, length);
         let result;
         (result, block) = submit(entry, Arc::clone(file), block).await;
         match result {
             Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), block),
-            Ok(count) => done += count,
-            Err(error) if is_cancelled(&error) => {}
+            Ok(count) => (done, refusals) = (done + count, 0),
+            Err(error) if is_cancelled(&error) && refusals < REFUSALS_MAX => refusals += 1,
+            // The kernel finds no thread of its own for it (RLIMIT_NPROC): this one will do.
+            Err(error) if is_cancelled(&error) => {
+                let offset = block.offset() + crate::units::wide(done);
+                return (file.write_all_at(&block.padded(length)[done..], offset), block);
+            }
             Err(error) => return (Err(error), block),
         }
     }
     (Ok(()), block)
 }
+
+/// Times in a row that the kernel may put off one write.
+const REFUSALS_MAX: u32 = 3;
 
 fn write_entry(file: &File, block: &Block, done: usize, length: usize) -> squeue::Entry {
     let descriptor = types::Fd(file.as_raw_fd());

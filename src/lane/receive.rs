@@ -31,6 +31,7 @@ impl Haul<'_> {
             self.throttle(max).await?;
             let (received, block) = response.fill(block, max, RECEIVE_SLICE).await;
             self.block = Some(block);
+            self.settle_rate(max, &received);
             match received? {
                 Received::Bytes(count) => {
                     self.cursor += wide(count);
@@ -65,6 +66,14 @@ impl Haul<'_> {
             Some(_) => self.lane.board.slice().map_or(room, |slice| room.min(slice)),
             None => room,
         })
+    }
+
+    /// What was taken from the rate limit for bytes that did not come is free for others.
+    fn settle_rate(&self, taken: usize, received: &Result<Received>) {
+        let used = if let Ok(Received::Bytes(count)) = received { *count } else { 0 };
+        if self.lane.fetch.options.limit_rate.is_some() && used < taken {
+            self.lane.board.give_back_rate(wide(taken - used));
+        }
     }
 
     /// A file of unknown size may turn out larger than allowed.
@@ -136,8 +145,8 @@ impl Haul<'_> {
         }
     }
 
-    /// Receives bytes that are not wanted: a server may begin before the byte that was asked for, as caches that
-    /// align ranges do.
+    /// Receives bytes that are not wanted: a server may begin before the byte that was asked for, as caches
+    /// that align ranges do.
     async fn skip(&self, mut count: u64, response: &mut Response) -> Result<(), Stop> {
         if count > SKIP_BYTES_MAX {
             self.lane.fetch.meter.tell(Event::Detail("the server begins far too early".into()));

@@ -13,7 +13,7 @@ mod stream;
 
 pub use chunks::Chunk;
 pub(crate) use chunks::Chunks;
-pub(crate) use part::{Part, Publish};
+pub(crate) use part::{Part, Publish, directory_of};
 pub(crate) use stream::{Stream, StreamTo};
 
 use std::fs::File;
@@ -66,6 +66,7 @@ impl Sink {
     ) -> Result<Self> {
         let alignment = crate::sys::direct_alignment(part.file())
             .filter(|alignment| block_size.is_multiple_of(u64::from(*alignment)));
+        let is_demanded = !matches!(manner, Manner::Auto { .. });
         let manner = match manner {
             Manner::Auto { sync } if prefers_direct(alignment, size, sync) => Manner::Direct,
             Manner::Auto { .. } => Manner::Buffered,
@@ -74,10 +75,13 @@ impl Sink {
         match manner {
             Manner::Mmap => return Mmap::open(part, size).map(Self::Mmap),
             Manner::Direct => {
-                let alignment = alignment.ok_or_else(|| no_direct(part))?;
-                let direct = Direct::open(part, alignment)?;
-                allocate(part, size)?;
-                return Ok(Self::Direct(direct));
+                let alignment = alignment.ok_or_else(|| no_direct(part));
+                match alignment.and_then(|alignment| Direct::open(part, alignment)) {
+                    Ok(direct) => return allocate(part, size).map(|()| Self::Direct(direct)),
+                    Err(error) if is_demanded => return Err(error),
+                    // The file system has promised what it does not keep.
+                    Err(_) => {}
+                }
             }
             _ => {}
         }

@@ -93,9 +93,10 @@ impl Part {
             // Nobody may wait any more.
             let _ = tell.send(file.sync_all());
         });
-        started.map_err(|error| self.failed("sync", error))?;
-        let synced =
-            told.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended unexpectedly")));
+        let synced = match started {
+            Ok(_) => told.await.unwrap_or_else(|_| Err(io::Error::other("its thread has died"))),
+            Err(_) => self.file.sync_all(),
+        };
         synced.map_err(|error| self.failed("sync", error))
     }
 

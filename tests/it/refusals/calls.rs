@@ -70,9 +70,10 @@ fn a_kernel_that_does_not_tell_the_alignment_gets_buffered_writes() {
 }
 
 #[test]
-fn a_file_system_without_o_direct_is_said_to_those_who_demand_it() {
+fn a_file_system_without_o_direct_gets_buffered_writes() {
     // F_SETFL with O_DIRECT, as file systems without it answer.
     let refused = || refuse_bits(libc::SYS_fcntl, 2, libc::O_DIRECT, libc::EINVAL);
+    each("auto", |run| assert_written(&run.filter(refused()).finish(), "buffered"));
     each("direct", |run| run.filter(refused()).finish().assert_fails(7, &["O_DIRECT", "f.bin"]));
     each("buffered", |run| assert_written(&run.filter(refused()).finish(), "buffered"));
 }
