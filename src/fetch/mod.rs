@@ -58,6 +58,8 @@ struct Places {
     routes: Vec<Route>,
     versions: Vec<Option<Version>>,
     alternates: Alternates,
+    /// The addresses that were given up and told of.
+    lost: Vec<bool>,
     /// Times the file was asked for from its first byte.
     starts: u32,
 }
@@ -73,7 +75,8 @@ impl Fetch {
         let addresses = std::iter::once(url.clone()).chain(options.alternates.iter().cloned());
         let routes: Vec<_> = addresses.map(|address| Route::new(address, &url)).collect();
         let alternates = Alternates::new(routes.len(), options.checksum.is_some());
-        let places = Places { versions: vec![None; routes.len()], routes, alternates, starts: 0 };
+        let (versions, lost) = (vec![None; routes.len()], vec![false; routes.len()]);
+        let places = Places { routes, versions, alternates, lost, starts: 0 };
         Self { options, meter, url, goal, existing, places: Mutex::new(places) }
     }
 
@@ -149,13 +152,17 @@ impl Fetch {
         self.meter.start_anew();
     }
 
-    /// Gives up an address. Returns whether another takes its place.
-    pub(crate) fn give_up_address(&self, address: usize) -> bool {
-        self.places().alternates.give_up(address)
-    }
-
-    pub(crate) fn note_lost_address(&self, error: &Error) {
-        self.meter.tell(Event::Notice(format!("giving up one address: {error}")));
+    /// Gives up an address, and says so once although several lanes may find it dead. Returns whether another
+    /// takes its place.
+    pub(crate) fn give_up_address(&self, address: usize, error: &Error) -> bool {
+        let mut places = self.places();
+        let replaced = places.alternates.give_up(address);
+        let is_news = replaced && !std::mem::replace(&mut places.lost[address], true);
+        drop(places);
+        if is_news {
+            self.meter.tell(Event::Notice(format!("giving up one address: {error}")));
+        }
+        replaced
     }
 
     /// Tells what the first answer said.

@@ -244,8 +244,7 @@ impl<'a> Haul<'a> {
                     () = tokio::time::sleep(wait) => true,
                 }
             }
-            Verdict::GiveUp(error) if fetch.give_up_address(self.lane.address) => {
-                fetch.note_lost_address(&error);
+            Verdict::GiveUp(error) if fetch.give_up_address(self.lane.address, &error) => {
                 *tries = Tries::new(tries.fetch());
                 true
             }

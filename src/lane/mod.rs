@@ -119,8 +119,7 @@ impl Lane {
             };
             match tries.judge(error, 0, &self.board) {
                 Verdict::Again(wait) => tokio::time::sleep(wait).await,
-                Verdict::GiveUp(error) if self.fetch.give_up_address(self.address) => {
-                    self.fetch.note_lost_address(&error);
+                Verdict::GiveUp(error) if self.fetch.give_up_address(self.address, &error) => {
                     tries = Tries::new(&fetch);
                 }
                 Verdict::GiveUp(error) => {

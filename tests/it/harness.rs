@@ -98,6 +98,12 @@ impl Run {
         self
     }
 
+    /// Has the program write into this descriptor, which nobody collects.
+    pub(crate) fn stdout(mut self, out: impl Into<Stdio>) -> Self {
+        self.command.stdout(out);
+        self
+    }
+
     /// Puts a file into the working directory before the run.
     pub(crate) fn put(self, name: &str, bytes: &[u8]) -> Self {
         fs::write(self.path(name), bytes).unwrap();

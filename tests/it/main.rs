@@ -13,6 +13,7 @@ mod origin;
 mod ranges;
 mod redirects;
 mod refusals;
+mod regress;
 mod serial;
 mod serve;
 mod signals;
