@@ -113,10 +113,10 @@ pub const CHUNKS_MAX: usize = 4;
 pub const NAME_BYTES_MAX: usize = 200;
 /// Below this many bytes `--write auto` takes the page cache: up to here the open and the fsync cost most.
 ///
-/// Measured on ext4 over virtio, kernel 6.18, 2 cores, whole durable runs from nginx on the same machine over cubic,
-/// 15 interleaved rounds, medians, direct against buffered with io_uring: 1 MiB 11.6 and 9.0 ms, 4 MiB 13.6 and
-/// 13.1 ms, 16 MiB 24 and 26 ms, 64 MiB 51 and 68 ms, 256 MiB 158 and 232 ms; CPU follows the wall (256 MiB: 116 and
-/// 158 ms). On epoll direct is level at 1 MiB and ahead from 4 MiB on.
+/// Measured on ext4 over virtio, kernel 6.18, 2 cores, whole durable runs from nginx on the same machine
+/// over cubic, 15 interleaved rounds, medians, direct against buffered with io_uring: 1 MiB 11.6 and 9.0
+/// ms, 4 MiB 13.6 and 13.1 ms, 16 MiB 24 and 26 ms, 64 MiB 51 and 68 ms, 256 MiB 158 and 232 ms; CPU
+/// follows the wall (256 MiB: 116 and 158 ms). On epoll direct is level at 1 MiB and ahead from 4 MiB on.
 pub const DIRECT_BYTES_MIN: u64 = 4 << 20;
 
 /// Connections that `ringpull serve` answers at a time.

@@ -44,6 +44,11 @@ impl Fetch {
         self.open_version(answer.version.clone(), manner, answer.disposition.as_deref()).await
     }
 
+    /// Whether opening may wait for somebody who never comes.
+    pub(crate) fn may_wait_to_open(&self) -> bool {
+        matches!(self.goal, Goal::Stream(_))
+    }
+
     /// Opens the sink for a file without bytes.
     pub(crate) async fn open_empty(&self, version: Version) -> Result<Opened> {
         self.meter.set_size(Some(0));

@@ -52,7 +52,7 @@ impl std::fmt::Display for Refusal {
             Some(libc::EPERM | libc::EACCES) => "forbidden here, likely by a seccomp filter",
             Some(libc::ENOSYS) => "this kernel or a seccomp filter does not offer it",
             Some(libc::ENOMEM) => "the limit on locked memory is too small (see `ulimit -l`)",
-            Some(libc::EMFILE | libc::ENFILE) => "too many open files (see `ulimit -n`)",
+            Some(libc::EMFILE | libc::ENFILE) => "too many open files",
             Some(libc::EINVAL) => "this kernel's io_uring is too old",
             _ => return write!(out, "{}", crate::error::reason(&self.0)),
         })

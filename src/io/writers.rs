@@ -1,6 +1,7 @@
 //! A few threads that write blocks for one lane thread of the epoll backend.
 //!
-//! Not tokio's pool of such threads: that panics where no thread can be had. Here the lane thread then writes itself.
+//! Not tokio's pool of such threads: that panics where no thread can be had. Here the lane thread then
+//! writes itself.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

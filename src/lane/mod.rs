@@ -160,7 +160,9 @@ impl Lane {
         let board = Arc::clone(&self.board);
         let opened = tokio::select! {
             biased;
-            () = board.ending() => return,
+            // A FIFO may wait for its reader for ever. A part file must not be left to a thread nobody
+            // waits for.
+            () = board.ending(), if self.fetch.may_wait_to_open() => return,
             opened = self.fetch.open(&answer) => opened,
         };
         match opened {

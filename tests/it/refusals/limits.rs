@@ -69,8 +69,8 @@ fn too_few_threads_end_well_or_clearly() {
     // No other process belongs to this user, and root may have as many as it likes.
     let user = 2_000_000_000 + std::process::id() % 1_000_000;
     for io in backends() {
-        // The program's own threads, and those that write: the kernel's own for io_uring, four a lane thread for
-        // epoll.
+        // The program's own threads, and those that write: the kernel's own for io_uring, four a lane
+        // thread for epoll.
         for count in (1..=10).chain([16]) {
             let limit = format!("--nproc={count}");
             let run = Run::as_user(user, &[&limit], &origin.url("/f.bin"));
