@@ -152,7 +152,7 @@ impl Block {
         self.filled = 0;
     }
 
-    /// Takes back bytes from the end: the stream ended, or their write must be repeated.
+    /// Wants no more than it has: the stream ended inside it.
     pub(crate) fn end_here(&mut self) {
         self.wanted = self.filled;
     }

@@ -53,7 +53,7 @@ pub struct Options {
     pub retries: u32,
     /// Time without a byte before a connection is given up.
     pub stall_timeout: Duration,
-    /// Time the whole download may take.
+    /// Time the transfer may take; digest and sync come after it.
     pub max_time: Option<Duration>,
 }
 

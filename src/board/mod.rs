@@ -206,9 +206,8 @@ impl Board {
         if !matches!(why, Anew::Changed(_)) {
             state.manner = Manner::OneStream;
         }
-        drop(state);
         let goes_on = possible && allowed;
-        self.end(if goes_on { Next::Unprobed } else { Next::Over(Err(error)) });
+        self.end_stage(state, if goes_on { Next::Unprobed } else { Next::Over(Err(error)) });
         goes_on
     }
 
@@ -302,7 +301,10 @@ impl Board {
     }
 
     fn end(&self, next: Next) {
-        let mut state = self.lock();
+        self.end_stage(self.lock(), next);
+    }
+
+    fn end_stage(&self, mut state: MutexGuard<'_, State>, next: Next) {
         match &state.stage {
             Stage::Over(_) | Stage::Ending(Next::Over(_)) => return,
             Stage::Running(job, _) => job.cancel(),

@@ -196,7 +196,7 @@ pub(crate) struct NetworkArgs {
     /// Time without a byte before a connection is given up [default: 30]
     #[arg(long, value_name = "S", env = "RINGPULL_STALL_TIMEOUT", value_parser = parse_seconds)]
     pub(crate) stall_timeout: Option<Duration>,
-    /// Time that one download may take
+    /// Time that the transfer of one file may take
     #[arg(long, value_name = "S", env = "RINGPULL_MAX_TIME", value_parser = parse_seconds)]
     pub(crate) max_time: Option<Duration>,
     /// Attempts after a failure while nothing moves [default: 8]

@@ -45,7 +45,9 @@ pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Resu
     let goal = goal(&item)?;
     let existing = existing(&goal, &item.options)?;
     if let (Some(existing), Goal::File(path)) = (&existing, &goal)
-        && let Some(done) = already_right(existing, path, &item.options, &meter, started).await?
+        && let Some(done) =
+            until_stopped(already_right(existing, path, &item.options, &meter, started), &stopper)
+                .await?
     {
         return Ok(done);
     }
@@ -65,10 +67,9 @@ pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Resu
         Err(error) => Err(error),
     };
     match &result {
-        Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::TimedOut) => {
-            crew.leave(STOP_GRACE);
-        }
-        _ => crew.join(),
+        // No lane is at work any more, but one may wait for a name to be resolved.
+        Err(_) => crew.leave(STOP_GRACE),
+        Ok(_) => crew.join(),
     }
     meter.set_phase(Phase::Done);
     result
@@ -233,10 +234,7 @@ async fn finish(
     stopper: &Stopper,
 ) -> Result<Outcome> {
     job.sink.finish(size)?;
-    let verified = tokio::select! {
-        verified = verify(fetch, job, size) => verified?,
-        () = stopper.stopped() => return Err(interrupted()),
-    };
+    let verified = until_stopped(verify(fetch, job, size), stopper).await?;
     fetch.meter.set_phase(Phase::Syncing);
     let part = job.take_part();
     let path = part.as_ref().map(|part| part.target().to_owned());
@@ -247,10 +245,7 @@ async fn finish(
         part.prepare(&publish)?;
         if sync {
             // A disk may take its time; who does not want to wait leaves nothing behind.
-            tokio::select! {
-                synced = part.sync() => synced?,
-                () = stopper.stopped() => return Err(interrupted()),
-            }
+            until_stopped(part.sync(), stopper).await?;
         }
         part.publish(&publish)?;
     }
@@ -263,6 +258,14 @@ async fn finish(
         connections: fetch.meter.connections_max().max(1),
         ..outcome(&fetch.meter, size, started)
     })
+}
+
+/// Does what may take long, unless somebody does not want to wait for it.
+async fn until_stopped<T>(work: impl Future<Output = Result<T>>, stopper: &Stopper) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = stopper.stopped() => Err(interrupted()),
+    }
 }
 
 fn interrupted() -> Error {

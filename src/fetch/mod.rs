@@ -84,6 +84,11 @@ impl Fetch {
         self.options.block_size
     }
 
+    /// Whether the file has no other address than the typed one.
+    pub(crate) fn has_one_address(&self) -> bool {
+        self.options.alternates.is_empty()
+    }
+
     /// Whether one connection is all there will be.
     pub(crate) fn is_single(&self) -> bool {
         self.options.connections == Connections::exactly(1)

@@ -44,9 +44,11 @@ impl Fetch {
         self.open_version(answer.version.clone(), manner, answer.disposition.as_deref()).await
     }
 
-    /// Whether opening may wait for somebody who never comes.
+    /// Whether opening may take long without a part file to look after: a FIFO waits for its reader, and a
+    /// file that the server named may have to be hashed.
     pub(crate) fn may_wait_to_open(&self) -> bool {
-        matches!(self.goal, Goal::Stream(_))
+        let hashes = matches!(self.goal, Goal::Dir(_)) && self.options.checksum.is_some();
+        matches!(self.goal, Goal::Stream(_)) || hashes
     }
 
     /// Opens the sink for a file without bytes.

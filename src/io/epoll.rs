@@ -1,4 +1,4 @@
-//! The epoll backend: tokio's current-thread loop for sockets, pwrite(2) on its helper threads for files.
+//! The epoll backend: tokio's current-thread loop for sockets, pwrite(2) on threads of our own for files.
 //!
 //! Where io_uring is refused this is what runs, with the same promises; in benchmarks it is the honest
 //! baseline.

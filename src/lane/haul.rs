@@ -220,11 +220,17 @@ impl<'a> Haul<'a> {
             && self.cursor > 0
             && !fetch.may_combine(&self.job.version)
         {
+            // What broke may mend itself in a moment; the prober waits for that.
+            if let Verdict::Again(wait) = tries.judge(error.repeat(), progress, &board) {
+                board.hold(wait, Instant::now());
+            }
             board.start_anew(Some(&self.job), &Anew::Broken, error);
             return false;
         }
-        if let Some(wait) = error.wait_asked() {
-            board.hold(wait.min(RETRY_AFTER_MAX), Instant::now());
+        if let Some(wait) = error.wait_asked().filter(|wait| *wait <= RETRY_AFTER_MAX)
+            && fetch.has_one_address()
+        {
+            board.hold(wait, Instant::now());
         }
         let in_order = self.job.sink.is_in_order();
         let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {

@@ -26,9 +26,12 @@ impl Haul<'_> {
         let end = sized.min(self.end).min(size);
         let mut quiet_since = Instant::now();
         while self.cursor < end {
+            // The server is not to blame for the time that the disk and the rate limit take.
+            let paused = Instant::now();
             let block = self.lend().await?;
             let max = self.most(&block, end);
             self.throttle(max).await?;
+            quiet_since += paused.elapsed();
             let (received, block) = response.fill(block, max, RECEIVE_SLICE).await;
             self.block = Some(block);
             self.settle_rate(max, &received);
@@ -43,10 +46,11 @@ impl Haul<'_> {
             }
             self.check_cancelled()?;
             self.check_size()?;
+            if self.cursor == end && end == size && answer.length.is_none() {
+                // Before the last block goes: once it has landed the file counts as complete.
+                self.insist_on_end(&mut response).await?;
+            }
             self.commit_if_full().await?;
-        }
-        if answer.length.is_none() && end == size {
-            self.insist_on_end(&mut response).await?;
         }
         if self.job.version.size.is_none() && end == size {
             self.note_end();
@@ -154,10 +158,14 @@ impl Haul<'_> {
         }
         let mut quiet_since = Instant::now();
         while count > 0 {
-            let place = Place { index: 0, offset: 0, length: narrow(count.min(SKIP_AT_ONCE)) };
+            let slice = self.lane.board.slice().unwrap_or(SKIP_AT_ONCE).min(SKIP_AT_ONCE);
+            let place = Place { index: 0, offset: 0, length: narrow(count.min(slice)) };
+            let paused = Instant::now();
             self.throttle(place.length).await?;
+            quiet_since += paused.elapsed();
             let (received, block) =
                 response.fill(Block::own(place), place.length, RECEIVE_SLICE).await;
+            self.settle_rate(place.length, &received);
             match received? {
                 Received::Bytes(_) => quiet_since = Instant::now(),
                 Received::Nothing => self.check_stall(quiet_since)?,

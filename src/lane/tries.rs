@@ -40,7 +40,7 @@ impl<'a> Tries<'a> {
         let asked = error.wait_asked();
         match retry::judge(error.kind(), self.failures, asked, fastrand::f64(), &policy) {
             Decision::Again(wait) => {
-                if asked.is_some() {
+                if asked.is_some() && self.fetch.has_one_address() {
                     board.hold(wait, Instant::now());
                 }
                 self.fetch.meter.tell(Event::Retry {

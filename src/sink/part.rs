@@ -123,6 +123,10 @@ impl Part {
         match opened.map(|directory| directory.sync_all()) {
             // Some file systems cannot sync a directory; the file itself is safe by then.
             Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => {
+                if !how.overwrite && is_at(&self.file, &self.target) {
+                    // The name is not durable: it must not look as if it were.
+                    let _ = std::fs::remove_file(&self.target);
+                }
                 Err(Error::local("sync", directory_of(&self.target), error))
             }
             _ => Ok(()),

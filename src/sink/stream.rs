@@ -47,8 +47,10 @@ struct Shared {
 struct State {
     waiting: BTreeMap<u64, (Block, oneshot::Sender<Result<()>>)>,
     over: bool,
-    /// A write has failed: nothing goes any more.
+    /// The thread has ended: nothing goes any more.
     broken: bool,
+    /// Why, if a write has failed.
+    failure: Option<Error>,
     digest: Option<Checksum>,
 }
 
@@ -86,9 +88,10 @@ impl Stream {
         let (done, written) = oneshot::channel();
         self.shared.lock().add(block, done);
         self.shared.changed.notify_one();
-        written
-            .await
-            .unwrap_or_else(|_| Err(Error::new(Kind::Interrupted, "the stream was stopped")))
+        match written.await {
+            Ok(written) => written,
+            Err(_) => Err(self.shared.lock().why_ended()),
+        }
     }
 
     /// Ends the stream after all commits are done; the digest, if one was asked for.
@@ -140,6 +143,12 @@ impl State {
         }
     }
 
+    /// What to tell those whose blocks will not go any more: what the first failure was.
+    fn why_ended(&self) -> Error {
+        let stopped = || Error::new(Kind::Interrupted, "the stream was stopped");
+        self.failure.as_ref().map_or_else(stopped, Error::repeat)
+    }
+
     fn close(&mut self) {
         self.broken = true;
         self.waiting.clear();
@@ -167,27 +176,40 @@ impl Shared {
 }
 
 fn write_in_order(shared: &Shared, mut out: Option<File>, mut hasher: Option<Hasher>) {
+    let _closing = Closing(shared);
     let mut offset = 0;
     while let Some((block, done)) = shared.take(offset) {
         let written = match &mut out {
             Some(out) => write_all(out, block.bytes()).map_err(explain),
             None => Ok(()),
         };
-        let failed = written.is_err();
+        let failed = written.as_ref().err().map(Error::repeat);
         if let Some(hasher) = &mut hasher {
             hasher.update(block.bytes());
         }
         offset += wide(block.filled());
         drop(block);
+        let over = failed.is_some();
+        if over {
+            shared.lock().failure = failed;
+        }
         // The lane may be gone already; then nobody is there to be told.
         let _ = done.send(written);
-        if failed {
-            // What follows a hole is worth nothing; the lanes that wait are told by the closed channel.
-            shared.lock().close();
+        if over {
             return;
         }
     }
     shared.lock().digest = hasher.map(Hasher::finish);
+}
+
+/// Lets go of all that waits when the thread ends, whatever the reason: what follows a hole is worth
+/// nothing, and the lanes are told by their closed channels.
+struct Closing<'a>(&'a Shared);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().close();
+    }
 }
 
 /// Writes all, waiting where a descriptor that does not block would have us try again.
