@@ -3,7 +3,6 @@
 //! [`Fetch`] is what the lanes need to know of it: where it is, what was asked, where it goes. It opens the
 //! sink when the first answer has told what there is (`open`), and ends well or not at all (`life`).
 
-mod aside;
 mod life;
 mod open;
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::aside::aside;
 use super::{Fetch, Goal, shown};
+use crate::aside::aside;
 use crate::board::{Job, Manner};
 use crate::digest::{self, Checksum, Follower};
 use crate::error::{Error, Kind, Result};

@@ -1,7 +1,7 @@
 //! Dials: name, addresses, TCP, TLS, one wrap after the other.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use url::{Host, Url};
 use super::client::{ClientBuilder, Family};
 use super::conn::Conn;
 use super::tls::Tls;
+use crate::aside::aside;
 use crate::error::{Error, Escaped, Kind, Result, reason};
 use crate::limits::{ADDRESS_DELAY, ADDRESSES_MAX};
 
@@ -52,10 +53,7 @@ async fn resolve(url: &Url, family: Family) -> Result<Vec<SocketAddr>> {
     let found: Vec<SocketAddr> = match url.host() {
         Some(Host::Ipv4(address)) => vec![(address, port).into()],
         Some(Host::Ipv6(address)) => vec![(address, port).into()],
-        Some(Host::Domain(name)) => tokio::net::lookup_host((name, port))
-            .await
-            .map_err(|error| no_address(name, &reason(&error)).because(error))?
-            .collect(),
+        Some(Host::Domain(name)) => look_up(name.to_owned(), port).await?,
         None => Vec::new(),
     };
     let usable: Vec<_> = found
@@ -76,6 +74,16 @@ async fn resolve(url: &Url, family: Family) -> Result<Vec<SocketAddr>> {
         return Err(no_address(url.host_str().unwrap_or_default(), why));
     }
     Ok(interleave(&usable))
+}
+
+/// Asks the system's resolver, which cannot be interrupted: on a thread that nothing waits for.
+async fn look_up(name: String, port: u16) -> Result<Vec<SocketAddr>> {
+    aside(move || {
+        let found = (name.as_str(), port).to_socket_addrs();
+        let found = found.map_err(|error| no_address(&name, &reason(&error)).because(error))?;
+        Ok(found.collect())
+    })
+    .await
 }
 
 /// Alternates the families, beginning with the resolver's favourite (RFC 8305 section 4).

@@ -1,4 +1,4 @@
-//! Work on files that may take a while, on a thread of its own: opening and publishing.
+//! Work that may take a while, on a thread of its own: resolving a name, opening a file.
 //!
 //! Not tokio's pool of such threads: that panics where no thread can be had.
 
@@ -18,7 +18,7 @@ use crate::error::Result;
 ///
 /// # Panics
 /// If `work` does.
-pub(super) async fn aside<T, W>(work: W) -> Result<T>
+pub(crate) async fn aside<T, W>(work: W) -> Result<T>
 where
     T: Send + 'static,
     W: FnOnce() -> Result<T> + Send + 'static,
@@ -30,7 +30,7 @@ where
         // Nobody may wait any more.
         let _ = tell.send(work());
     };
-    let Ok(thread) = thread::Builder::new().name("ringpull-file".into()).spawn(body) else {
+    let Ok(thread) = thread::Builder::new().name("ringpull-aside".into()).spawn(body) else {
         return work();
     };
     hand.send(work).expect("proof: the thread waits for it");
