@@ -64,6 +64,8 @@ pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
 pub const STALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Attempts after the first that a run of failures without any progress may cost.
 pub const RETRIES_DEFAULT: u32 = 8;
+/// Retries of a server that has never been reached in this download and refuses to be.
+pub const FIRST_CONNECTS_MAX: u32 = 2;
 /// First wait between attempts; it doubles with each.
 pub const RETRY_WAIT_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait between attempts.

@@ -104,7 +104,7 @@ impl Lane {
         let ask = Ask { range: self.first_range(manner) };
         let fetch = Arc::clone(&self.fetch);
         fetch.start_anew();
-        let mut tries = Tries::new(&fetch);
+        let mut tries = Tries::first(&fetch);
         loop {
             let error = match self.ask(&ask, None).await {
                 Ok(Judged::Body(answer, response)) => return Some(Found::Body(answer, response)),
@@ -120,7 +120,7 @@ impl Lane {
             match tries.judge(error, 0, &self.board) {
                 Verdict::Again(wait) => tokio::time::sleep(wait).await,
                 Verdict::GiveUp(error) if self.fetch.give_up_address(self.address, &error) => {
-                    tries = Tries::new(&fetch);
+                    tries = Tries::first(&fetch);
                 }
                 Verdict::GiveUp(error) => {
                     self.board.fail(error);

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::board::Board;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::fetch::Fetch;
-use crate::limits::PROGRESS_BYTES_MIN;
+use crate::limits::{FIRST_CONNECTS_MAX, PROGRESS_BYTES_MIN};
 use crate::meter::Event;
 use crate::retry::{self, Decision, Policy};
 
@@ -13,6 +13,8 @@ use crate::retry::{self, Decision, Policy};
 pub(super) struct Tries<'a> {
     fetch: &'a Fetch,
     failures: u32,
+    /// The most retries of a connection that cannot be made.
+    connects_max: u32,
 }
 
 /// What follows a failure.
@@ -23,7 +25,12 @@ pub(super) enum Verdict {
 
 impl<'a> Tries<'a> {
     pub(super) fn new(fetch: &'a Fetch) -> Self {
-        Self { fetch, failures: 0 }
+        Self { fetch, failures: 0, connects_max: u32::MAX }
+    }
+
+    /// For the first question: a server that cannot be reached at all is more likely misspelt than busy.
+    pub(super) fn first(fetch: &'a Fetch) -> Self {
+        Self { connects_max: FIRST_CONNECTS_MAX, ..Self::new(fetch) }
     }
 
     pub(super) fn fetch(&self) -> &'a Fetch {
@@ -36,7 +43,8 @@ impl<'a> Tries<'a> {
             self.failures = 0;
         }
         self.failures += 1;
-        let policy = Policy { retries: self.fetch.options.retries };
+        let most = if error.kind() == Kind::Connect { self.connects_max } else { u32::MAX };
+        let policy = Policy { retries: self.fetch.options.retries.min(most) };
         let asked = error.wait_asked();
         match retry::judge(error.kind(), self.failures, asked, fastrand::f64(), &policy) {
             Decision::Again(wait) => {

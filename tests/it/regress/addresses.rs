@@ -98,3 +98,12 @@ fn a_balancer_may_change_its_mind() {
         }
     }
 }
+
+#[test]
+fn a_server_that_was_never_reached_is_not_asked_for_long() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let outcome = Run::new(&format!("http://{nobody}/f.bin")).arg("--json").finish();
+    outcome.assert_code(3);
+    let retries = outcome.events().iter().filter(|event| event["event"] == "retry").count();
+    assert_eq!(retries, 2);
+}
