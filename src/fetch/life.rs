@@ -288,7 +288,7 @@ fn interrupted() -> Error {
 async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     let Some(wanted) = &fetch.options.checksum else {
         return Ok(match job.responses.load(Relaxed) {
-            0 | 1 => Verified::OneResponse,
+            0 | 1 if job.resumed_bytes == 0 => Verified::OneResponse,
             _ if job.version.is_strong() => Verified::Validator,
             _ => Verified::Nothing,
         });
