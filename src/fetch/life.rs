@@ -38,7 +38,7 @@ pub(crate) enum Want {
 
 /// Fetches one item; see [`crate::engine::start`].
 ///
-/// Dropping the future stops the lanes; what they had written is removed.
+/// Dropping the future stops the lanes; what has landed stays for another run.
 pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Result<Outcome> {
     let started = Instant::now();
     item.options.check(&item.url)?;
