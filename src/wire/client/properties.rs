@@ -171,6 +171,18 @@ proptest! {
 }
 
 #[test]
+fn the_request_line_holds_path_and_query_only() {
+    for (url, line) in [
+        ("http://u:p@h:8/a%20b?c=d#e", "/a%20b?c=d"),
+        ("http://h", "/"),
+        ("http://h/a|b^c`{d}?x={y}|z", "/a%7Cb%5Ec%60%7Bd%7D?x=%7By%7D%7Cz"),
+        ("http://h/ü", "/%C3%BC"),
+    ] {
+        assert_eq!(origin_form(&url::Url::parse(url).unwrap()).unwrap().to_string(), line);
+    }
+}
+
+#[test]
 fn encoded_line_ends_stay_encoded() {
     for text in
         ["http://h/a%0d%0aX:%20y", "http://h/?a%0D%0aX: y", "http://h/%0d%0a%0d%0aGET%20/evil"]
