@@ -178,7 +178,7 @@ fn the_request_line_holds_path_and_query_only() {
         ("http://h/a|b^c`{d}?x={y}|z", "/a%7Cb%5Ec%60%7Bd%7D?x=%7By%7D%7Cz"),
         ("http://h/ü", "/%C3%BC"),
     ] {
-        assert_eq!(origin_form(&url::Url::parse(url).unwrap()).unwrap().to_string(), line);
+        assert_eq!(origin_form(&Url::parse(url).unwrap()).unwrap().to_string(), line);
     }
 }
 
