@@ -4,6 +4,7 @@ use std::future::Future as _;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
@@ -117,7 +118,8 @@ proptest! {
 
     #[test]
     fn any_url_makes_one_request_for_its_own_target(host in text(), rest in text()) {
-        for text in [format!("http://h/{rest}"), format!("http://h?{rest}"), format!("http://{host}/{rest}")] {
+        let texts = ["h/", "h?", &format!("{host}/")].map(|front| format!("http://{front}{rest}"));
+        for text in texts {
             let Ok(url) = Url::parse(&text) else { continue };
             if !url.has_host() {
                 continue;
@@ -129,7 +131,9 @@ proptest! {
             let _ = wanted.set_username("");
             let _ = wanted.set_password(None);
             let again = Url::parse(&format!("http://h{target}")).unwrap();
-            let meant = |url: &Url| percent_encoding::percent_decode_str(&url[url::Position::BeforePath..]).collect::<Vec<u8>>();
+            let meant = |url: &Url| -> Vec<u8> {
+                percent_decode_str(&url[url::Position::BeforePath..]).collect()
+            };
             prop_assert_eq!(meant(&again), meant(&wanted), "{:?}", text);
             let named = |name: &str| fields.iter().filter(|(found, _)| found == name).collect::<Vec<_>>();
             prop_assert_eq!(named("host").len(), 1);

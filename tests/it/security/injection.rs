@@ -127,7 +127,7 @@ fn a_location_with_odd_bytes_is_one_request_for_it_or_none() {
     let origin = all.start();
     let seen: Vec<_> = targets.iter().map(|(_, seen)| seen).collect();
     let mut before = 0;
-    for nth in 0..targets.len() {
+    for (nth, seen) in seen.into_iter().enumerate() {
         let run =
             Run::new(&origin.url(&format!("/go-{nth}"))).args(["--retries", "0", "-o", "out"]);
         let outcome = run.arg("--no-sync").finish();
@@ -136,7 +136,7 @@ fn a_location_with_odd_bytes_is_one_request_for_it_or_none() {
         before = log.len();
         assert_eq!(asked[0].path, format!("/go-{nth}"));
         match outcome.code {
-            Some(0) => assert_eq!((asked.len(), &asked[1].path), (2, seen[nth])),
+            Some(0) => assert_eq!((asked.len(), &asked[1].path), (2, seen)),
             // A bare line end ends the Location early, and what is there is not the file.
             Some(5 | 6) => assert!(asked.len() <= 2, "{asked:?}"),
             code => panic!("exit code {code:?}: {}", outcome.stderr),

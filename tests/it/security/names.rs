@@ -244,7 +244,8 @@ fn proposing(values: Vec<Vec<u8>>) -> (Running, Vec<String>) {
 
 #[test]
 fn no_content_disposition_names_a_file_elsewhere() {
-    let ways: [fn(&[u8]) -> Vec<u8>; 5] = [
+    type Way = fn(&[u8]) -> Vec<u8>;
+    let ways: [Way; 5] = [
         |name| [b"attachment; filename=\"", name, b"\""].concat(),
         |name| [b"attachment; filename=", name].concat(),
         |name| format!("attachment; filename*=UTF-8''{}", encoded(name)).into_bytes(),

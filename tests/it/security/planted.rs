@@ -203,6 +203,29 @@ fn nothing_planted_at_the_target_is_followed_or_written_to() {
 }
 
 #[test]
+fn nothing_planted_at_a_name_that_the_server_chose_is_followed_or_waited_for() {
+    let origin = Origin::new()
+        .bent("/x.bin", file(), |_, reply| {
+            reply.set("Content-Disposition", "attachment; filename=\"f.bin\"")
+        })
+        .start();
+    let digest = format!("blake3={}", blake3::hash(&file().whole()));
+    for (kind, args) in KINDS.into_iter().flat_map(|kind| {
+        [&[][..], &["--checksum", &digest], &["--overwrite"]].map(|args| (kind, args.to_vec()))
+    }) {
+        let run = Run::new(&origin.url("/x.bin")).arg("--content-disposition").args(&args);
+        let victims = Victims::beside(&run);
+        let target = run.path("f.bin");
+        let planted = victims.plant(kind, &target);
+        let outcome = run.args(["-b", "64k", "--retries", "0"]).start().end();
+        judge(&outcome, &victims, &format!("{kind:?} {args:?}"));
+        if planted && !args.contains(&"--overwrite") {
+            outcome.assert_code(7);
+        }
+    }
+}
+
+#[test]
 fn without_overwrite_what_stands_at_the_target_stays() {
     let origin = origin();
     for kind in KINDS.into_iter().filter(|kind| !is_stream(*kind)) {
