@@ -53,13 +53,9 @@ fn our_own_files_are_private_and_the_target_is_as_the_mask_says() {
             latch.open();
             let outcome = started.finish();
             outcome.assert_gives("f.bin", &file());
-            assert_eq!(mode(&target_of(&outcome)), wanted, "umask {umask}");
+            assert_eq!(mode(&outcome.path("f.bin")), wanted, "umask {umask}");
         }
     }
-}
-
-fn target_of(outcome: &crate::harness::Outcome) -> std::path::PathBuf {
-    outcome.path("f.bin")
 }
 
 #[test]
@@ -140,13 +136,12 @@ fn no_secret_is_on_disk_after_a_failure() {
 }
 
 #[test]
-fn a_killed_run_leaves_private_files_without_a_secret() {
+fn an_interrupted_run_leaves_at_most_private_files_without_a_secret() {
     let (origin, latch) = held(&signed());
     let started = with_secrets(&origin).start();
     origin.wait_for_requests(2);
     let directory = started.path("");
     assert_no_trace(&directory);
-    // The harness takes a run that a signal killed for a failure, so the shell is not asked to judge it.
     started.signal(rustix::process::Signal::TERM);
     let outcome = started.end();
     outcome.assert_code(143);
