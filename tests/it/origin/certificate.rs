@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -96,5 +98,8 @@ impl Certificate {
 }
 
 fn params_for(host: &str) -> CertificateParams {
-    CertificateParams::new(vec![host.to_owned()]).unwrap()
+    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    // Another name than the authority's: OpenSSL takes a certificate with one name twice for self-signed.
+    params.distinguished_name.push(DnType::CommonName, host);
+    params
 }
