@@ -47,6 +47,9 @@ use trial::Trial;
 const SELF_CHECK: [&str; 4] =
     ["honest", "later range ignored", "two Content-Lengths", "login page for later ranges"];
 
+/// Scenarios at the same time. More of them would make the tools wait for the processor, and time out.
+const AT_ONCE: usize = 3;
+
 const USAGE: &str = "usage: scoreboard run [--ringpull PROGRAM] [--markdown FILE] [--json FILE] \
                      [--scenario TEXT]... [--tool TEXT]... [--keep DIR]";
 
@@ -120,10 +123,17 @@ fn run(wish: &Wish) -> ExitCode {
     let mut scenarios = scenario::all();
     scenarios.retain(|scenario| named(&wish.scenarios, scenario.name));
     let mut board = Vec::new();
-    for scenario in &scenarios {
-        let row = trials(scenario, &tools, wish.keep.as_deref());
-        println!("{}", sheet::line(scenario, &row));
-        board.extend(row);
+    for some in scenarios.chunks(AT_ONCE) {
+        let rows = thread::scope(|scope| {
+            let row = |scenario| trials(scenario, &tools, wish.keep.as_deref());
+            let running: Vec<_> =
+                some.iter().map(|scenario| scope.spawn(move || row(scenario))).collect();
+            running.into_iter().map(|row| row.join().unwrap()).collect::<Vec<_>>()
+        });
+        for (scenario, row) in some.iter().zip(rows) {
+            println!("{}", sheet::line(scenario, &row));
+            board.extend(row);
+        }
     }
     let sheet = sheet::Sheet { tools: &tools, scenarios: &scenarios, trials: &board };
     print!("\n{}", sheet.counts());

@@ -47,7 +47,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         all(
             "redirect that expires",
             "each address behind a redirect serves three answers, then 403",
-            || expiring(),
+            expiring,
         ),
     ]
 }

@@ -21,6 +21,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Time to the end where silence has to be noticed, up to four times at five seconds each.
 const PATIENT: Duration = Duration::from_secs(60);
 
+/// What each connection gives: 64 KiB every 10 ms.
+const PACE: (usize, Duration) = (64 << 10, Duration::from_millis(10));
+
 /// What is run before the run that is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
@@ -100,8 +103,10 @@ impl Trace {
     ) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
         let trace = self.clone();
         move |request| {
-            let reply = script(request);
+            let mut reply = script(request);
             trace.note(exchange(request, &reply));
+            // Without a pace one connection would have the whole file before the second is open.
+            reply.dribble.get_or_insert(PACE);
             reply
         }
     }

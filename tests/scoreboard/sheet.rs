@@ -82,7 +82,7 @@ impl Sheet<'_> {
             cell += ", **credential leaked**";
         }
         let why = match trial.verdict {
-            Verdict::Corrupt => {
+            Verdict::Corrupt | Verdict::Nothing => {
                 let reason = reason(scenario.name, tool.name).unwrap_or("not looked into");
                 format!("{reason} ({})", trial.found)
             }

@@ -38,7 +38,8 @@ const CURL: &str = "-fsSL --connect-timeout 5 --speed-limit 1 --speed-time 5 --r
                     --retry-delay 1 -o {target} {url}";
 const CURL_CONTINUE: &str = "-fsSL -C - --connect-timeout 5 --speed-limit 1 --speed-time 5 --retry 3 \
                              --retry-all-errors --retry-delay 1 -o {target} {url}";
-const WGET: &str = "-nv -c --timeout=5 --tries=4 --waitretry=1 -O {target} {url}";
+const WGET: &str =
+    "-nv -c --timeout=5 --tries=4 --waitretry=1 --retry-on-http-error=503 -O {target} {url}";
 // Not both at once: 1.99.1 then sends two Range headers in one request.
 const WGET2: &str =
     "-nv --chunk-size=1M --max-threads=8 --timeout=5 --tries=4 --waitretry=1 -O {target} {url}";

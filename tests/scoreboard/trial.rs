@@ -123,8 +123,9 @@ fn judge(
         None => Verdict::Hang,
         Some(status) if status.success() && scenario.bad_certificate => Verdict::Accepted,
         Some(status) if status.success() && is_right => Verdict::Correct,
+        Some(status) if status.success() && found.is_none() => Verdict::Nothing,
         Some(status) if status.success() => Verdict::Corrupt,
-        Some(_) if found.is_none() || is_right => Verdict::Error,
+        Some(_) if is_right || found.is_none_or(|found| found.is_empty()) => Verdict::Error,
         Some(_) => Verdict::ErrorWithPartial,
     };
     (verdict, looks)

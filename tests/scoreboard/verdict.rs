@@ -5,14 +5,16 @@
 pub(crate) enum Verdict {
     /// Exit 0, and the bytes are those of one version of the file.
     Correct,
-    /// Another exit, and no wrong file under the target's name.
+    /// Another exit, and no wrong bytes under the target's name.
     Error,
     /// Another exit, and an incomplete or wrong file under the target's name.
     ErrorWithPartial,
     /// No end before the deadline.
     Hang,
-    /// Exit 0, and other bytes, or no file.
+    /// Exit 0, and other bytes.
     Corrupt,
+    /// Exit 0, and no file.
+    Nothing,
     /// Exit 0 although the certificate is bad.
     Accepted,
     /// The tool cannot express the scenario.
@@ -20,12 +22,13 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Correct,
         Self::Error,
         Self::ErrorWithPartial,
         Self::Hang,
         Self::Corrupt,
+        Self::Nothing,
         Self::Accepted,
         Self::NotApplicable,
     ];
@@ -38,6 +41,7 @@ impl Verdict {
             Self::ErrorWithPartial => "error, partial left",
             Self::Hang => "hang",
             Self::Corrupt => "silent corruption",
+            Self::Nothing => "exit 0, no file",
             Self::Accepted => "bad certificate accepted",
             Self::NotApplicable => "n/a",
         }
@@ -46,7 +50,9 @@ impl Verdict {
     /// The word of the tables, loud where it should be.
     pub(crate) fn cell(self) -> String {
         match self {
-            Self::Hang | Self::Corrupt | Self::Accepted => format!("**{}**", self.word()),
+            Self::Hang | Self::Corrupt | Self::Nothing | Self::Accepted => {
+                format!("**{}**", self.word())
+            }
             _ => self.word().to_owned(),
         }
     }
