@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::origin::{Body, File, Reply, Request};
-use crate::scenario::{SIZE, Scenario, Stage, login_answer};
+use crate::scenario::{SIZE, Scenario, Stage, login_answer, validated};
 
 /// What a range that is off is off by, in bytes.
 const OFF: u64 = 4096;
@@ -13,26 +13,30 @@ pub(crate) fn all() -> Vec<Scenario> {
     vec![
         all("honest", "a good server", || bent_ranges(|_, _, reply| reply)),
         all("range ignored", "every answer is the whole file with 200", || {
-            bent_ranges(|file, _, _| Reply::whole(&file).set("Accept-Ranges", "none"))
+            bent_ranges(|file, _, _| validated(&file, Reply::whole(&file)).without("Accept-Ranges"))
         }),
         all(
             "later range ignored",
             "ranges from 0 are honoured, all others get the whole file",
-            || bent_later(|file, _, _| Reply::whole(&file)),
+            || bent_later(|file, _, _| validated(&file, Reply::whole(&file))),
         ),
         all("206 without Content-Range", "ranges get 206 that does not say which", || {
             bent_ranges(|_, _, reply| reply.without("Content-Range"))
         }),
         all("206 from an earlier byte", "later ranges get 206 from 4096 bytes before", || {
-            bent_later(|file, span, _| Reply::part(&file, span.start.saturating_sub(OFF)..span.end))
+            bent_later(|file, span, _| {
+                validated(&file, Reply::part(&file, span.start.saturating_sub(OFF)..span.end))
+            })
         }),
         all("206 from a later byte", "later ranges get 206 from 4096 bytes after", || {
             bent_later(|file, span, _| {
-                Reply::part(&file, (span.start + OFF).min(span.end - 1)..span.end)
+                validated(&file, Reply::part(&file, (span.start + OFF).min(span.end - 1)..span.end))
             })
         }),
         all("206 from byte 0", "later ranges get 206 with the first bytes, and say so", || {
-            bent_later(|file, span, _| Reply::part(&file, 0..span.end - span.start))
+            bent_later(|file, span, _| {
+                validated(&file, Reply::part(&file, 0..span.end - span.start))
+            })
         }),
         all("206 with another total", "later ranges claim a file 1000 bytes larger", || {
             bent_later(|file, span, reply| {
@@ -46,17 +50,20 @@ pub(crate) fn all() -> Vec<Scenario> {
             })
         }),
         all("multipart for one range", "ranges come as multipart/byteranges", || {
-            bent_ranges(|file, span, _| multipart(&file, &span))
+            bent_ranges(|file, span, _| validated(&file, multipart(&file, &span)))
         }),
         all("206 longer than asked", "ranges get 64 KiB more, and say so", || {
             bent_ranges(|file, span, _| {
-                Reply::part(&file, span.start..(span.end + (64 << 10)).min(file.size))
+                validated(
+                    &file,
+                    Reply::part(&file, span.start..(span.end + (64 << 10)).min(file.size)),
+                )
             })
         }),
         all("206 shorter than asked", "ranges get their first half, and say so", || {
             bent_ranges(|file, span, _| {
                 let half = (span.end - span.start).div_ceil(2);
-                Reply::part(&file, span.start..span.start + half)
+                validated(&file, Reply::part(&file, span.start..span.start + half))
             })
         }),
         all(
@@ -134,7 +141,6 @@ fn multipart(file: &File, span: &Range<u64>) -> Reply {
         .body(Body::Bytes(body))
         .set("Content-Length", &length)
         .set("Content-Type", "multipart/byteranges; boundary=edge")
-        .set("ETag", &file.etag())
 }
 
 /// The plain file to whom asks for it whole, the gzip of it to whom asks for a range. Both are right if they are

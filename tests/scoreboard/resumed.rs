@@ -3,7 +3,7 @@
 //! Each tool leaves what it leaves; nothing is prepared by hand. What changes, changes between the runs.
 
 use crate::origin::{File, Reply, Request, Validator};
-use crate::scenario::{Before, SIZE, Scenario, Stage, login_answer};
+use crate::scenario::{Before, SIZE, Scenario, Stage, login_answer, validated};
 
 pub(crate) fn all() -> Vec<Scenario> {
     let killed =
@@ -85,7 +85,7 @@ fn from_the_start(file: &File, request: &Request) -> Reply {
     match &request.range {
         Some(range) if range.start > 0 && request.method == "GET" => {
             let end = range.end.min(file.size);
-            Reply::part(file, 0..end - range.start.min(end - 1)).set("ETag", &file.etag())
+            validated(file, Reply::part(file, 0..end - range.start.min(end - 1)))
         }
         _ => Reply::honest(file, request),
     }
