@@ -48,7 +48,7 @@ const SELF_CHECK: [&str; 4] =
     ["honest", "later range ignored", "two Content-Lengths", "login page for later ranges"];
 
 /// Scenarios at the same time. More of them would make the tools wait for the processor, and time out.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 4;
 
 const USAGE: &str = "usage: scoreboard run [--ringpull PROGRAM] [--markdown FILE] [--json FILE] \
                      [--scenario TEXT]... [--tool TEXT]... [--keep DIR]";

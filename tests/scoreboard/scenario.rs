@@ -229,7 +229,7 @@ fn stinted(file: &File, request: &Request, left: &AtomicU64) -> Reply {
     reply.cut(had.min(length), Cut::Stall)
 }
 
-/// The validators of the file on an answer that was made without, so that nothing but the answer itself is odd.
+/// Adds the validators of the file, so that nothing but the answer itself is odd.
 pub(crate) fn validated(file: &File, reply: Reply) -> Reply {
     let modified = httpdate::fmt_http_date(file.modified());
     reply.set("ETag", &file.etag()).set("Last-Modified", &modified).set("Accept-Ranges", "bytes")

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::reasons::reason;
 use crate::scenario::Scenario;
-use crate::tool::Tool;
+use crate::tool::{AXELRC, Tool};
 use crate::trial::Trial;
 use crate::verdict::Verdict;
 
@@ -97,7 +97,11 @@ impl Sheet<'_> {
     fn versions(&self) -> String {
         let line =
             |tool: &Tool| format!("- {}: {}; `{}`\n", tool.name, tool.version(), tool.shown());
-        self.tools.iter().map(line).collect()
+        let home = AXELRC.trim().replace('\n', ", ");
+        let lines: String = self.tools.iter().map(line).collect();
+        format!(
+            "{lines}\naxel finds in its configuration: {home}. With a header of the user's, `--header` is added; over TLS, the\nauthority is named, to axel by SSL_CERT_FILE.\n"
+        )
     }
 
     /// Everything, for programs.

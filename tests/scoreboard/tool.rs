@@ -41,19 +41,23 @@ const CURL_CONTINUE: &str = "-fsSL -C - --connect-timeout 5 --speed-limit 1 --sp
 const WGET: &str =
     "-nv -c --timeout=5 --tries=4 --waitretry=1 --retry-on-http-error=503 -O {target} {url}";
 // Not both at once: 1.99.1 then sends two Range headers in one request.
-const WGET2: &str =
-    "-nv --chunk-size=1M --max-threads=8 --timeout=5 --tries=4 --waitretry=1 -O {target} {url}";
+const WGET2: &str = "-nv --chunk-size=1M --max-threads=8 --timeout=5 --tries=4 --waitretry=1 \
+                     -O {target} {url}";
 const WGET2_CONTINUE: &str = "-nv -c --timeout=5 --tries=4 --waitretry=1 -O {target} {url}";
 const ARIA2C: &str = "-x8 -s8 -k1M -c --no-conf --connect-timeout=5 --timeout=5 --max-tries=4 --retry-wait=1 \
-                      --auto-save-interval=1 --summary-interval=0 --console-log-level=warn -o {target} {url}";
+                      --auto-save-interval=1 --summary-interval=0 --console-log-level=warn \
+                      -o {target} {url}";
 const AXEL: &str = "-n8 -q -T 5 -o {target} {url}";
-const RCLONE_URL: &str = "copyurl {url} {target} --config= --contimeout 5s --timeout 5s --retries 4 --retries-sleep 1s \
-                          --low-level-retries 4 --multi-thread-streams 8 --multi-thread-cutoff 1M";
+const RCLONE_URL: &str = "copyurl {url} {target} --config= --contimeout 5s --timeout 5s --retries 4 \
+                          --retries-sleep 1s --low-level-retries 4 --multi-thread-streams 8 \
+                          --multi-thread-cutoff 1M";
 const RCLONE: &str = "copyto :http:{name} {target} --http-url {base} --config= --contimeout 5s --timeout 5s \
                       --retries 4 --retries-sleep 1s --low-level-retries 4 --multi-thread-streams 8 \
                       --multi-thread-cutoff 1M";
-const URING: &str = "--progress none -c 8 -b 128k --io uring --connect-timeout 5 --stall-timeout 5 --retries 3 -o {target} {url}";
-const EPOLL: &str = "--progress none -c 8 -b 128k --io epoll --connect-timeout 5 --stall-timeout 5 --retries 3 -o {target} {url}";
+const URING: &str = "--progress none -c 8 -b 128k --io uring --connect-timeout 5 --stall-timeout 5 \
+                     --retries 3 -o {target} {url}";
+const EPOLL: &str = "--progress none -c 8 -b 128k --io epoll --connect-timeout 5 --stall-timeout 5 \
+                     --retries 3 -o {target} {url}";
 
 /// All columns; `ringpull` is the program to run for ours.
 pub(crate) fn all(ringpull: &Path) -> Vec<Tool> {

@@ -16,9 +16,9 @@ use crate::scenario::{Before, Scenario, Stage};
 use crate::tool::{AXELRC, Job, TARGET, Tool};
 use crate::verdict::Verdict;
 
-/// Time without a byte served after which a run is killed that is to be killed half way. Longer than the tools
-/// need to save what they know, shorter than their patience.
-const QUIET: Duration = Duration::from_millis(2500);
+/// A run is killed half way when no byte was served for so long, or up to twice as long. The tools save what
+/// they know every second, and lose their patience after five.
+const QUIET: Duration = Duration::from_millis(1500);
 /// Bytes of a file that evidence compares at a time.
 const STEP: usize = 4096;
 
