@@ -1,4 +1,4 @@
-//! Why a tool is silently wrong in a scenario: looked up by hand in its bytes and its requests, one clause each.
+//! Why a tool is silently wrong in a scenario: found by hand in its bytes and requests, one clause each.
 
 /// Scenario, tool, reason.
 const REASONS: [(&str, &str, &str); 0] = [];

@@ -2,7 +2,7 @@
 //!
 //! The scenarios themselves stand in the files beside this one, by what goes wrong in them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ pub(crate) const HALF: u64 = 4 << 20;
 /// A path of the origin, and the name of the target.
 pub(crate) const PATH: &str = "/f";
 
-/// Time to the end where nothing has to time out. The slowest honest answer takes half of it.
-const DEADLINE: Duration = Duration::from_secs(30);
-/// Time to the end where silence has to be noticed, up to four times at five seconds each.
-const PATIENT: Duration = Duration::from_secs(60);
+/// Time to the end where nothing has to time out. The good server needs two seconds.
+const DEADLINE: Duration = Duration::from_secs(40);
+/// Time to the end where silence has to be noticed: rclone does so four times four times, at five seconds each.
+const PATIENT: Duration = Duration::from_secs(100);
 
 /// What each connection gives: 64 KiB every 10 ms.
 const PACE: (usize, Duration) = (64 << 10, Duration::from_millis(10));
@@ -28,7 +28,7 @@ const PACE: (usize, Duration) = (64 << 10, Duration::from_millis(10));
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
     Nothing,
-    /// A run that is killed with SIGKILL when half of the file has come.
+    /// A run that is killed with SIGKILL when half of each range has come.
     Killed,
     /// A run to its good end.
     Complete,
@@ -186,18 +186,16 @@ impl Stage {
         Self { origins, url, versions, trace, later: Arc::default() }
     }
 
-    /// Serves `first` until half of it has gone out, and then silence; when the run before is over, `script`
-    /// answers.
+    /// Serves half of each range of `first` and then silence; when the run before is over, `script` answers.
     pub(crate) fn in_turn(
         first: File,
         versions: &[File],
         script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let later = Arc::new(AtomicBool::new(false));
-        let left = AtomicU64::new(first.size / 2);
         let over = later.clone();
         let stage = Self::scripted(versions, move |request| {
-            if over.load(SeqCst) { script(request) } else { stinted(&first, request, &left) }
+            if over.load(SeqCst) { script(request) } else { stinted(&first, request) }
         });
         Self { later, ..stage }
     }
@@ -217,16 +215,16 @@ impl Stage {
     }
 }
 
-/// An honest answer as long as there are bytes left for it, then silence.
-fn stinted(file: &File, request: &Request, left: &AtomicU64) -> Reply {
+/// Half of an honest answer, then silence.
+fn stinted(file: &File, request: &Request) -> Reply {
     let reply = Reply::honest(file, request);
-    if request.method != "GET" {
-        return reply;
+    match request.method.as_str() {
+        "GET" => {
+            let half = reply.body.len() / 2;
+            reply.cut(half, Cut::Stall)
+        }
+        _ => reply,
     }
-    let length = reply.body.len();
-    let take = |left: u64| Some(left.saturating_sub(length));
-    let had = left.fetch_update(SeqCst, SeqCst, take).unwrap();
-    reply.cut(had.min(length), Cut::Stall)
 }
 
 /// Adds the validators of the file, so that nothing but the answer itself is odd.

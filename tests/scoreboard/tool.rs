@@ -17,6 +17,8 @@ pub(crate) struct Tool {
     args: &'static str,
     /// What is added when there is an authority to trust.
     trust: &'static str,
+    /// Why it cannot take part over TLS.
+    pub(crate) no_tls: Option<&'static str>,
     /// What is added when there is a header of the user's.
     header: &'static str,
 }
@@ -67,6 +69,7 @@ pub(crate) fn all(ringpull: &Path) -> Vec<Tool> {
         version: "--version",
         args,
         trust: "",
+        no_tls: None,
         header: "--header {header}",
     };
     let ours = |name, args| Tool {
@@ -90,7 +93,10 @@ pub(crate) fn all(ringpull: &Path) -> Vec<Tool> {
         authority(tool("wget2 --chunk-size", "wget2", WGET2)),
         authority(tool("wget2 -c", "wget2", WGET2_CONTINUE)),
         Tool { trust: "--ca-certificate={authority}", ..tool("aria2c", "aria2c", ARIA2C) },
-        tool("axel", "axel", AXEL),
+        Tool {
+            no_tls: Some("refuses a good certificate of localhost"),
+            ..tool("axel", "axel", AXEL)
+        },
         rclone("rclone copyurl", RCLONE_URL),
         rclone("rclone copyto", RCLONE),
     ]

@@ -78,6 +78,11 @@ pub(crate) fn run(scenario: &Scenario, tool: &Tool, keep: Option<&Path>) -> Tria
         trial.found = "not installed".to_owned();
         return trial;
     }
+    let over_tls = stage.origins[0].certificate.is_some();
+    if let Some(reason) = tool.no_tls.filter(|_| over_tls) {
+        trial.found = reason.to_owned();
+        return trial;
+    }
     let Some(place) = place else {
         trial.found = "needs root".to_owned();
         return trial;
