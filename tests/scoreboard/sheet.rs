@@ -119,6 +119,7 @@ impl Sheet<'_> {
 }
 
 fn trial_json(trial: &Trial) -> Value {
+    let wrong = matches!(trial.verdict, Verdict::Corrupt | Verdict::Nothing);
     let requests: Vec<_> = trial.requests.iter().take(REQUESTS).collect();
     json!({
         "scenario": trial.scenario,
@@ -130,7 +131,7 @@ fn trial_json(trial: &Trial) -> Value {
         "found": trial.found,
         "command": trial.command,
         "said": trial.said,
-        "reason": reason(trial.scenario, trial.tool),
+        "reason": wrong.then(|| reason(trial.scenario, trial.tool)),
         "requests": requests,
     })
 }
