@@ -147,7 +147,7 @@ fn multipart(file: &File, span: &Range<u64>) -> Reply {
         .set("Content-Type", "multipart/byteranges; boundary=edge")
 }
 
-/// The plain file to whom asks for it whole, the gzip of it to whom asks for a range. Both are right when whole.
+/// The plain file to whom asks for it whole, the gzip of it to whom asks for a range. Both are right.
 fn gzip_on_a_range() -> Stage {
     let file = File::new(SIZE);
     let packed = gzip(&file.whole());

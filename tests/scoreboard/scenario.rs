@@ -18,7 +18,7 @@ pub(crate) const PATH: &str = "/f";
 
 /// Time to the end where nothing has to time out. The good server needs two seconds.
 const DEADLINE: Duration = Duration::from_secs(40);
-/// Time to the end where silence has to be noticed: rclone does so four times four times, at five seconds each.
+/// Time to the end where silence has to be noticed: by rclone four times four times, five seconds each.
 const PATIENT: Duration = Duration::from_secs(100);
 
 /// What each connection gives: 64 KiB every 10 ms.

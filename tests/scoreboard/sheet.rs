@@ -100,8 +100,8 @@ impl Sheet<'_> {
         let home = AXELRC.trim().replace('\n', ", ");
         let lines: String = self.tools.iter().map(line).collect();
         format!(
-            "{lines}\naxel finds in its configuration: {home}. A header of the user's comes by `--header`; over TLS the \
-             authority is named, to axel by SSL_CERT_FILE.\n"
+            "{lines}\naxel finds in its configuration: {home}. A header of the user's comes by `--header`; \
+             over TLS the authority is named.\n"
         )
     }
 
