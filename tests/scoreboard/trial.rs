@@ -290,7 +290,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.mounted {
-            let unmounted = Command::new("umount").arg(self.path("here")).status();
+            // Lazily: what a killed process had open may take the kernel a moment to let go.
+            let unmounted = Command::new("umount").arg("--lazy").arg(self.path("here")).status();
             assert!(unmounted.is_ok_and(|status| status.success()) || thread::panicking());
         }
     }
