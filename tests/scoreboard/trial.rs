@@ -19,6 +19,8 @@ use crate::verdict::Verdict;
 /// A run is killed half way when no byte was served for so long, or up to twice as long. The tools save what
 /// they know every second, and lose their patience after five.
 const QUIET: Duration = Duration::from_millis(1500);
+/// It is killed after so long in any case: a tool that asks again and again never lets the server be quiet.
+const LOUD: Duration = Duration::from_secs(20);
 /// Bytes of a file that evidence compares at a time.
 const STEP: usize = 4096;
 
@@ -195,10 +197,10 @@ impl Running {
 
     /// Kills the program when the server has had nothing to send for a while, unless it ended before.
     fn kill_when_quiet(self, stage: &Stage) {
-        let mut served = 0;
+        let (mut served, began) = (0, Instant::now());
         while self.ended.recv_timeout(QUIET).is_err() {
             let now: u64 = stage.origins.iter().map(crate::origin::Running::served_bytes).sum();
-            if now == served && now > 0 {
+            if now == served && now > 0 || began.elapsed() > LOUD {
                 return self.kill();
             }
             served = now;
