@@ -13,7 +13,7 @@ const RETRIEVED: &str = "takes 416, or a smaller Content-Length, for `already fu
 const UNSAVED: &str = "exits 0 on 503, having written nothing";
 
 /// Beginning of the scenario, beginning of the tool, reason; the first that fits counts.
-const REASONS: [(&str, &str, &str); 39] = [
+const REASONS: [(&str, &str, &str); 42] = [
     ("later range ignored", "axel", "writes a 200 where the range was to go"),
     ("206 from", "axel", UNCHECKED),
     ("206 from", "wget2", UNCHECKED),
@@ -48,6 +48,9 @@ const REASONS: [(&str, &str, &str); 39] = [
     ("killed, shrank", "wget -c", RETRIEVED),
     ("killed, login page", "wget -c", RETRIEVED),
     ("killed, 416", "wget -c", RETRIEVED),
+    ("killed, login page", "axel", "writes a 200 where the range was to go"),
+    ("killed, grew", "wget2", "ends after some of its chunks, though not in every run"),
+    ("redirect to another host", "wget2", "ends after some of its chunks, though not in every run"),
     ("killed", "curl", CONTINUED),
     ("killed", "wget -c", CONTINUED),
     ("killed", "aria2c", CONTINUED),
