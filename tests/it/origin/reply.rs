@@ -35,6 +35,10 @@ pub(crate) struct Reply {
     pub(crate) latch: Option<Latch>,
     /// Bytes at a time, and the time between.
     pub(crate) dribble: Option<(usize, Duration)>,
+    /// What happens after so many bytes of the head.
+    pub(crate) cut_head: Option<(usize, Cut)>,
+    /// Bytes of the head at a time, and the time between.
+    pub(crate) dribble_head: Option<(usize, Duration)>,
     /// What happens after so many body bytes.
     pub(crate) cut: Option<(u64, Cut)>,
     /// Whether the connection is closed after the reply.
@@ -162,6 +166,8 @@ impl Reply {
             surplus: Vec::new(),
             latch: None,
             dribble: None,
+            cut_head: None,
+            dribble_head: None,
             cut: None,
             close: false,
         }
@@ -204,6 +210,12 @@ impl Reply {
         self.set("Connection", "close")
     }
 
+    /// Ends the answer after so many bytes of its head.
+    pub(crate) fn cut_head(mut self, after: usize, cut: Cut) -> Self {
+        self.cut_head = Some((after, cut));
+        self
+    }
+
     /// Ends the answer after so many body bytes. Nothing happens if the body is shorter.
     pub(crate) fn cut(mut self, after: u64, cut: Cut) -> Self {
         self.cut = Some((after, cut));
@@ -229,6 +241,11 @@ impl Reply {
     /// Waits for the latch before the first byte.
     pub(crate) fn after(mut self, latch: &Latch) -> Self {
         self.latch = Some(latch.clone());
+        self
+    }
+
+    pub(crate) fn dribble_head(mut self, bytes: usize, every: Duration) -> Self {
+        self.dribble_head = Some((bytes, every));
         self
     }
 
