@@ -135,8 +135,7 @@ impl Fault {
                 let found = fs::File::open(outcome.path("f.bin"));
                 found.is_ok_and(|found| other.difference(found).is_none())
             };
-            outcome
-                .assert_gives("f.bin", self.others.iter().find(is_other).unwrap_or(&self.file));
+            outcome.assert_gives("f.bin", self.others.iter().find(is_other).unwrap_or(&self.file));
         }
         let log = origin.log();
         assert!(log.len() <= self.requests_max, "{} requests", log.len());

@@ -5,3 +5,70 @@ mod framing;
 mod ranges;
 mod redirects;
 mod versions;
+
+use crate::ends::{Fault, SIZE};
+use crate::origin::{Cut, File, Reply, Request};
+
+/// Exit codes for a fault in the first answer, in the second, in all but the first, and in all.
+type Turns = [&'static [i32]; 4];
+
+/// The run ends well wherever the fault is.
+const SURVIVED: Turns = [&[0]; 4];
+
+/// The same fault in the first answer, in the second, in all but the first, and in all. An honest first answer
+/// is cut short, so that a single connection has to ask again too.
+fn at_every_turn(
+    name: &str,
+    codes: Turns,
+    bend: impl Fn(&Request, Reply) -> Reply + Copy + Send + Sync + 'static,
+) -> Vec<Fault> {
+    let turns = [
+        ("first", 0..1, codes[0]),
+        ("second", 1..2, codes[1]),
+        ("later", 1..usize::MAX, codes[2]),
+        ("every", 0..usize::MAX, codes[3]),
+    ];
+    let fault = |(turn, bent, codes): (&str, std::ops::Range<usize>, _)| {
+        Fault::new(move |request, reply| match request.nth {
+            nth if bent.contains(&nth) => bend(request, reply),
+            0 => reply.cut(200_000, Cut::Close),
+            _ => reply,
+        })
+        .named(format!("{name}: {turn} answer"))
+        .codes(codes)
+    };
+    turns.into_iter().map(fault).collect()
+}
+
+/// As [`at_every_turn`], for parts alone: the whole file comes as it should.
+fn parts_at_every_turn(
+    name: &str,
+    codes: Turns,
+    bend: impl Fn(&Request, Reply) -> Reply + Copy + Send + Sync + 'static,
+) -> Vec<Fault> {
+    at_every_turn(name, codes, move |request, reply| match reply.is_part() {
+        true => bend(request, reply),
+        false => reply,
+    })
+}
+
+/// The file of most scenarios.
+fn file() -> File {
+    File::new(SIZE)
+}
+
+/// First byte asked for, and the one behind the last.
+fn span(request: &Request) -> (u64, u64) {
+    let range = request.range.clone().unwrap_or(0..SIZE);
+    (range.start, range.end.min(SIZE))
+}
+
+/// A part with the validators of the file.
+fn tagged_part(span: std::ops::Range<u64>) -> Reply {
+    Reply::part(&file(), span).set("ETag", &file().etag())
+}
+
+/// The `--checksum` that `file` has.
+fn digest_of(file: &File) -> String {
+    format!("blake3={}", blake3::hash(&file.whole()))
+}
