@@ -22,7 +22,7 @@ pub(crate) const SIZE: u64 = (3 << 20) + 17;
 const REQUESTS_MAX: usize = 200;
 
 /// Programs that run at a time in one test; most of them wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 12;
 
 type Script = Arc<dyn Fn(&Request, Reply) -> Reply + Send + Sync>;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::ends::{Fault, SIZE};
 use crate::harness::Run;
-use crate::origin::{Cut, File, Origin, Reply, Validator};
+use crate::origin::{Cut, File, Origin, Reply};
 
 /// Bytes that may be in flight on each connection when it breaks, and are lost with it.
 const LOST_MAX: u64 = 1 << 20;
@@ -179,74 +179,6 @@ fn the_whole_transfer_ends_at_its_time_limit() {
         .args(&["--max-time", "1"])
         .over(&["1"])
         .each(|outcome, _| outcome.assert_fails(3, &[]));
-}
-
-/// The first answer, cut short so that a single connection has to ask again too, and then another version.
-fn changing(old: File, new: File) -> Fault {
-    Fault::of(new, move |request, _| match request.nth {
-        0 => Reply::honest(&old, request).cut(200_000, Cut::Close),
-        _ => Reply::honest(&new, request),
-    })
-}
-
-#[test]
-fn a_file_that_changes_on_the_way_is_fetched_anew() {
-    for version in [Validator::Strong, Validator::Weak, Validator::Date, Validator::None] {
-        let old = File::new(SIZE).validator(version);
-        changing(old, old.version(2)).is_survived();
-    }
-}
-
-#[test]
-fn a_file_that_grows_or_shrinks_on_the_way_is_fetched_anew() {
-    for size in [SIZE + 100_000, SIZE - 100_000, 100_000, 1] {
-        changing(File::new(SIZE), File::new(size).version(2)).is_survived();
-    }
-}
-
-#[test]
-fn a_change_is_seen_where_conditions_are_ignored() {
-    let new = File::new(SIZE).version(2);
-    Fault::of(new, move |request, _| {
-        let plain = request.without("if-range").without("if-match");
-        match request.nth {
-            0 => Reply::honest(&new.version(1), &plain).cut(200_000, Cut::Close),
-            _ => Reply::honest(&new, &plain),
-        }
-    })
-    .is_survived();
-}
-
-#[test]
-fn a_file_that_never_stops_changing_is_given_up() {
-    Fault::new(|request, _| {
-        let version = File::new(SIZE).version(request.nth as u64);
-        Reply::honest(&version, request).cut(200_000, Cut::Close)
-    })
-    .ends(&[6]);
-}
-
-#[test]
-fn a_change_does_not_wait_for_an_answer_of_the_old_version() {
-    let new = File::new(SIZE).version(2);
-    Fault::of(new, move |request, _| match request.nth {
-        0 => Reply::honest(&new.version(1), request).cut(100, Cut::Stall),
-        _ => Reply::honest(&new, request),
-    })
-    .args(&["--stall-timeout", "3600"])
-    .over(&["8"])
-    .is_survived();
-}
-
-#[test]
-fn a_tag_that_differs_per_connection_never_gives_wrong_bytes() {
-    let tagged =
-        |connection: usize, reply: Reply| reply.set("ETag", &format!("\"node-{connection}\""));
-    Fault::new(move |request, _| {
-        let plain = request.without("if-range").without("if-match");
-        tagged(request.connection, Reply::honest(&File::new(SIZE), &plain))
-    })
-    .ends(&[0, 6]);
 }
 
 #[test]

@@ -4,10 +4,14 @@ mod breaks;
 mod framing;
 mod ranges;
 mod redirects;
+mod tags;
 mod versions;
 
-use crate::ends::{Fault, SIZE};
+use crate::ends::Fault;
 use crate::origin::{Cut, File, Reply, Request};
+
+/// Blocks for several connections, and not a whole number of them; small, for there are many scenarios.
+const SIZE: u64 = (1 << 20) + 17;
 
 /// Exit codes for a fault in the first answer, in the second, in all but the first, and in all.
 type Turns = [&'static [i32]; 4];
@@ -29,7 +33,7 @@ fn at_every_turn(
         ("every", 0..usize::MAX, codes[3]),
     ];
     let fault = |(turn, bent, codes): (&str, std::ops::Range<usize>, _)| {
-        Fault::new(move |request, reply| match request.nth {
+        Fault::of(file(), move |request, reply| match request.nth {
             nth if bent.contains(&nth) => bend(request, reply),
             0 => reply.cut(200_000, Cut::Close),
             _ => reply,
@@ -66,6 +70,11 @@ fn span(request: &Request) -> (u64, u64) {
 /// A part with the validators of the file.
 fn tagged_part(span: std::ops::Range<u64>) -> Reply {
     Reply::part(&file(), span).set("ETag", &file().etag())
+}
+
+/// What a server without ranges answers.
+fn whole(request: &Request) -> Reply {
+    Reply::honest(&file(), &request.without("range"))
 }
 
 /// The `--checksum` that `file` has.

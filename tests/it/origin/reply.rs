@@ -119,7 +119,8 @@ impl Reply {
         };
         let condition_holds = request.header("if-range").is_none_or(|condition| {
             Some(condition) == etag.as_deref().filter(|etag| !etag.starts_with("W/"))
-                || (file.validator == Validator::Date && Some(condition) == modified.as_deref())
+                || (matches!(file.validator, Validator::Date | Validator::Strong)
+                    && Some(condition) == modified.as_deref())
         });
         let range = request.range.clone().filter(|_| condition_holds && request.method == "GET");
         let mut reply = match range {
