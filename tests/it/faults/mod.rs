@@ -2,6 +2,7 @@
 
 mod breaks;
 mod framing;
+mod heads;
 mod ranges;
 mod redirects;
 mod tags;
