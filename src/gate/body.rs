@@ -27,6 +27,10 @@ pub(crate) fn whole(head: &Head<'_>, ask: &Ask, known: Option<&Version>) -> Resu
         (Claim::Part, None) => return Err(broken(disguised)),
     }
     let version = Version::from_headers(head.headers, length);
+    if known.is_some_and(|known| known.gave_way_to_page(&version)) {
+        let message = "the server sends a web page instead of the file";
+        return Err(broken(message).hint("does it want a login, or another one?"));
+    }
     if let Some(why) = known.and_then(|known| known.differs(&version)) {
         return Ok(Verdict::Changed(why));
     }

@@ -124,6 +124,19 @@ fn the_whole_file_is_taken_when_it_begins_where_asked() {
 }
 
 #[test]
+fn a_page_in_the_place_of_a_file_is_no_change() {
+    let file = Version { is_page: Some(false), ..known(1000) };
+    let page = "Content-Type: Text/HTML; charset=utf-8|Content-Length: 9";
+    let ask = range(100..200);
+    assert_eq!(word(&answer(200, page, &ask, Some(&file))), "protocol");
+    for before in [known(1000), Version { is_page: Some(true), ..known(1000) }] {
+        assert_eq!(word(&answer(200, page, &ask, Some(&before))), "changed");
+    }
+    let text = "Content-Type: text/plain|Content-Length: 9";
+    assert_eq!(word(&answer(200, text, &ask, Some(&file))), "changed");
+}
+
+#[test]
 fn bodies_with_two_readings_are_refused() {
     let part = "ETag: \"a\"|Content-Range: bytes 100-199/1000";
     for bad in [

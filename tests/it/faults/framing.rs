@@ -1,7 +1,7 @@
 //! Where a body ends: H17 to H22.
 
 use super::{
-    SURVIVED, Turns, at_every_turn, digest_of, file, parts_at_every_turn, span, tagged_part,
+    Row, SURVIVED, Turns, at_every_turn, digest_of, file, parts_at_every_turn, span, tagged_part,
 };
 use crate::ends::{Fault, hold};
 use crate::harness::Run;
@@ -9,8 +9,6 @@ use crate::origin::{Body, Certificate, Cut, File, Origin, Reply, Request, Valida
 
 /// Two retries do not help against a server that does this all the time.
 const REFUSED: Turns = [&[0], &[0], &[6], &[6]];
-
-type Row = (&'static str, fn(Reply) -> Reply);
 
 /// Every reply bent, whatever it is.
 fn hold_all<const N: usize>(rows: [Row; N], codes: Turns) {

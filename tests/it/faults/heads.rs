@@ -3,7 +3,7 @@
 use std::iter;
 use std::time::Duration;
 
-use super::{SIZE, SURVIVED, Turns, at_every_turn, digest_of, file, span, tagged_part};
+use super::{Row, SIZE, SURVIVED, Turns, at_every_turn, digest_of, file, span, tagged_part};
 use crate::ends::{Fault, hold};
 use crate::origin::{Body, File, Reply, Request, Validator};
 
@@ -11,7 +11,7 @@ use crate::origin::{Body, File, Reply, Request, Validator};
 const REFUSED: Turns = [&[0], &[0], &[6], &[6]];
 
 /// Every reply bent, at every turn.
-fn hold_all<const N: usize>(rows: [(&'static str, fn(Reply) -> Reply); N], codes: Turns) {
+fn hold_all<const N: usize>(rows: [Row; N], codes: Turns) {
     hold(
         rows.into_iter()
             .flat_map(|(name, bend)| at_every_turn(name, codes, move |_, reply| bend(reply))),
@@ -91,7 +91,7 @@ fn h30_an_error_with_the_size_of_the_range_is_never_written() {
 #[test]
 fn h30_an_error_whose_body_is_broken_is_still_that_error() {
     let sorry = || Reply::status("500 Internal Server Error");
-    let rows: [(&str, fn(Reply) -> Reply); 5] = [
+    let rows: [Row; 5] = [
         ("in chunks", |reply| reply.chunked(&[3])),
         ("until close", |reply| reply.until_close()),
         ("cut", |reply| reply.set("Content-Length", "5000").closing()),
@@ -292,11 +292,12 @@ fn h37_a_length_beyond_any_file_is_refused() {
 
 #[test]
 fn h37_a_length_beyond_the_disk_is_refused_before_the_first_byte() {
-    let lengths = ["9223372036854775807", "4611686018427387904"];
-    hold_each(lengths, &[6, 7], |length, _| {
+    // The largest are more blocks than can be counted; the exit code says so.
+    let lengths = ["9223372036854775807", "4611686018427387904", "35184372088832"];
+    hold_each(lengths, &[2, 7], |length, _| {
         Reply::whole(&file()).set("Content-Length", length).closing()
     });
-    hold_each(lengths, &[6, 7], |total, _| {
+    hold_each(lengths, &[2, 7], |total, _| {
         let range = format!("bytes 0-{}/{total}", SIZE - 1);
         Reply::part(&file(), 0..SIZE).set("Content-Range", &range).set("ETag", "\"a\"")
     });

@@ -1,8 +1,8 @@
 //! Answers to range requests that a download must survive, or refuse: H1 to H9.
 
 use super::{
-    SIZE, SURVIVED, Turns, at_every_turn, digest_of, file, parts_at_every_turn, span, tagged_part,
-    whole,
+    Row, SIZE, SURVIVED, Turns, at_every_turn, digest_of, file, parts_at_every_turn, span,
+    tagged_part, whole,
 };
 use crate::ends::{Fault, hold};
 use crate::origin::{Body, Cut, Reply, Request, Validator};
@@ -285,7 +285,7 @@ const FORGED: &[u8] = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 3\r\n\r\
 
 #[test]
 fn h08_bytes_after_the_body_are_never_taken() {
-    let rows: [(&str, fn(Reply) -> Reply); 5] = [
+    let rows: [Row; 5] = [
         ("a forged answer", |reply| reply.surplus(FORGED)),
         ("a body's worth, then the end", |reply| reply.surplus(&[b'x'; 5000]).closing()),
         ("behind the last chunk", |reply| reply.chunked(&[5000]).surplus(b"leftover")),

@@ -1,5 +1,5 @@
-//! What may tie answers to one version of the file, H11: without such a tie, one response must carry the whole
-//! of it.
+//! What may tie answers to one version of the file, H11: without such a tie, one response must carry the
+//! whole of it.
 
 use super::digest_of;
 use crate::ends::{Fault, SIZE};

@@ -1,6 +1,8 @@
 //! Answers of one version of the file alone: H10, H12 to H14. What ties answers together is in `tags`.
 
-use super::{SIZE, SURVIVED, Turns, at_every_turn, digest_of, file, parts_at_every_turn, whole};
+use super::{
+    Row, SIZE, SURVIVED, Turns, at_every_turn, digest_of, file, parts_at_every_turn, whole,
+};
 use crate::ends::{Fault, hold};
 use crate::origin::{Body, Cut, File, Reply, Request, Validator};
 
@@ -21,7 +23,7 @@ fn unsatisfiable_at_every_turn(
 #[test]
 fn h10_a_range_that_exists_and_is_refused_never_ends_the_file() {
     let total = |reply: Reply, total: u64| reply.set("Content-Range", &format!("bytes */{total}"));
-    let rows: [(&str, fn(Reply) -> Reply); 6] = [
+    let rows: [Row; 6] = [
         ("without a total", |reply| reply),
         ("with a broken total", |reply| reply.set("Content-Range", "bytes */x")),
         ("with a range", |reply| reply.set("Content-Range", "bytes 0-9/10")),
@@ -134,7 +136,7 @@ fn h12_a_failed_precondition_starts_anew_and_not_for_ever() {
 
 #[test]
 fn h12_a_validator_that_changes_its_shape_never_mixes_versions() {
-    let rows: [(&str, fn(Reply) -> Reply); 14] = [
+    let rows: [Row; 14] = [
         ("the tag weakens", |reply| reply.set("ETag", &format!("W/{}", file().etag()))),
         ("the tag vanishes", |reply| reply.without("ETag")),
         ("the date vanishes", |reply| reply.without("Last-Modified")),
@@ -188,6 +190,17 @@ fn h13_other_bytes_under_the_same_tag_fail_the_digest() {
 }
 
 #[test]
+fn h13_a_digest_that_the_server_names_is_ignored() {
+    // Neither Repr-Digest nor Content-Digest (RFC 9530) is read; only what the user names counts.
+    let rows = ["Repr-Digest", "Content-Digest", "Digest", "Want-Repr-Digest"];
+    hold(rows.into_iter().flat_map(|name| {
+        let wrong = format!("{name}: sha-256=:{}=:", "A".repeat(43));
+        let wrong: &'static str = wrong.leak();
+        at_every_turn(name, SURVIVED, move |_, reply| reply.line(wrong))
+    }));
+}
+
+#[test]
 fn h13_another_date_or_size_under_the_same_tag_is_another_version() {
     let second = |script: fn(&Request) -> Reply, new: File| {
         Fault::of(new, move |request, _| match request.nth {
@@ -207,6 +220,9 @@ fn h13_another_date_or_size_under_the_same_tag_is_another_version() {
     ]);
 }
 
+/// How the nodes take turns: its name, and the number of the node that a request meets.
+type NodeRow = (&'static str, fn(&Request) -> usize);
+
 /// Every connection, or every answer, has a tag of its own for the same bytes.
 fn tagged(request: &Request, node: usize) -> Reply {
     let plain = request.without("if-range").without("if-match");
@@ -215,7 +231,7 @@ fn tagged(request: &Request, node: usize) -> Reply {
 
 #[test]
 fn h14_a_tag_that_differs_from_node_to_node_never_loops() {
-    let rows: [(&str, fn(&Request) -> usize); 3] = [
+    let rows: [NodeRow; 3] = [
         ("by connection", |request| request.connection),
         ("of two by turns", |request| request.nth % 2),
         ("of three by turns", |request| request.nth % 3),

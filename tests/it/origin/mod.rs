@@ -210,6 +210,7 @@ impl Shared {
         if let Ok(mut stream) = Stream::new(socket, self.tls.clone()) {
             for turn in 0.. {
                 let Ok(Some(request)) = Request::read(&mut stream) else { break };
+                assert!(!stream.has_more(), "asked again before the answer: {request:?}");
                 let request = self.note(Request { connection: number, turn, ..request });
                 let mut reply = match self.routes.get(&request.path) {
                     Some(script) => script(&request),
