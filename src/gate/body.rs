@@ -210,7 +210,8 @@ fn framing(head: &Head<'_>) -> Result<Framing> {
 /// The length that Content-Length announces.
 ///
 /// The same number several times, in one field or in several, is that number: RFC 9112 section 6.3 has it
-/// processed so, and hyper, which frames such a body, reads it so. Anything else leaves room for two readings.
+/// processed so, and hyper, which frames such a body, reads it so. Anything else leaves room for two
+/// readings.
 fn announced(headers: &HeaderMap) -> Result<Option<u64>> {
     let mut announced = None;
     for value in headers.get_all(CONTENT_LENGTH) {

@@ -1,8 +1,8 @@
 //! Fetches one file from an origin that misbehaves, on every backend, over one and over several connections.
 //!
 //! Whatever the origin does, exit code 0 comes with every byte of one version of the file, every request is
-//! a GET, none names a weak tag, and there are not too many of them. What a failed run leaves does no harm: the same command against
-//! the same origin, which is honest by then, ends well.
+//! a GET, none names a weak tag, and there are not too many of them. What a failed run leaves does no harm:
+//! the same command against the same origin, which is honest by then, ends well.
 
 use std::any::Any;
 use std::fs;
