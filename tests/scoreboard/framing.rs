@@ -102,6 +102,6 @@ pub(crate) fn truncated(reply: Reply, cut: Cut) -> Reply {
             let after = HALF.saturating_sub(span.start);
             reply.cut(after, cut)
         }
-        Body::Bytes(_) => reply,
+        Body::Bytes(_) | Body::Repeated(..) => reply,
     }
 }

@@ -37,6 +37,15 @@ impl Stream {
         }
     }
 
+    /// Whether bytes wait to be read. Not told of TLS, whose own messages may wait.
+    pub(crate) fn has_more(&self) -> bool {
+        let Self::Plain(socket) = self else { return false };
+        let _ = socket.set_nonblocking(true);
+        let waits = socket.peek(&mut [0]).is_ok_and(|count| count > 0);
+        let _ = socket.set_nonblocking(false);
+        waits
+    }
+
     /// Ends the connection as a good server does; errors do not matter any more.
     pub(crate) fn close(mut self) {
         if let Self::Tls(stream) = &mut self {
