@@ -58,6 +58,11 @@ impl Idle {
         None
     }
 
+    /// Closes all of them.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(super) fn keep(&self, key: Key, conn: Conn) {
         let Some(sleeper) = Sleeper::new(conn) else { return };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,5 +87,60 @@ impl Sleeper {
     /// Hands the connection to the runtime of this thread.
     pub(super) fn wake(self) -> std::io::Result<Conn> {
         Ok(Conn::new(TcpStream::from_std(self.tcp)?, self.tls, self.remote))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use url::Url;
+
+    use super::*;
+    use crate::wire::route::RedirectRule;
+
+    /// The key of a request to `url`, reached from `home`.
+    fn key(url: &str, home: &str) -> Key {
+        Key::new(&Route::new(Url::parse(url).unwrap(), &Url::parse(home).unwrap()))
+    }
+
+    fn pick(of: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+        prop::sample::select(of)
+    }
+
+    fn url() -> impl Strategy<Value = String> {
+        let scheme = pick(&["http", "https"]);
+        let host = pick(&["a", "b", "a.b", "127.0.0.1", "[::1]"]);
+        let (port, path) = (pick(&["", ":80", ":443", ":81"]), pick(&["/", "/x?q"]));
+        (scheme, host, port, path).prop_map(|(s, h, p, x)| format!("{s}://{h}{p}{x}"))
+    }
+
+    /// What must be equal: scheme, host, port, and whether our certificate was shown.
+    fn identity(url: &str, home: &str) -> (String, String, Option<u16>, bool) {
+        let [url, home] = [url, home].map(|text| Url::parse(text).unwrap());
+        let of = |url: &Url| {
+            let host = url.host_str().unwrap().to_owned();
+            (url.scheme().to_owned(), host, url.port_or_known_default())
+        };
+        let (scheme, host, port) = of(&url);
+        (scheme, host, port, of(&url) == of(&home))
+    }
+
+    proptest! {
+        #[test]
+        fn a_connection_is_shared_by_one_identity_alone(
+            one in url(), home in url(), other in url(), other_home in url()
+        ) {
+            let is_one = identity(&one, &home) == identity(&other, &other_home);
+            prop_assert_eq!(key(&one, &home) == key(&other, &other_home), is_one);
+        }
+    }
+
+    #[test]
+    fn an_address_that_a_redirect_led_to_is_another_identity_than_a_typed_one() {
+        let home = Url::parse("https://a/").unwrap();
+        let mut route = Route::new(home.clone(), &home);
+        route.follow("https://b/", 0, RedirectRule { max: 1, https_only: false }).unwrap();
+        assert_ne!(Key::new(&route), key("https://b/", "https://b/"));
+        assert_eq!(Key::new(&route), key("https://b/x", "https://a/"));
     }
 }
