@@ -53,6 +53,7 @@
 //! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}  digest
 //! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
 //! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  alternates(choice)  name
+//!            holds(who wants to be left alone)  renewal(who asks again for an address that expired)
 //! 0 words    error  units  meter  limits
 //! ```
 //!
@@ -109,9 +110,11 @@ pub mod units;
 
 mod alternates;
 mod gate;
+mod holds;
 mod name;
 mod pace;
 mod plan;
+mod renewal;
 mod retry;
 mod throttle;
 
