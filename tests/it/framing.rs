@@ -1,8 +1,7 @@
 //! Response heads and body framing, good, odd and broken.
 
 use crate::ends::{Fault, SIZE};
-use crate::harness::Run;
-use crate::origin::{Body, Certificate, Cut, File, Origin, Reply, Validator};
+use crate::origin::{File, Reply, Validator};
 
 #[test]
 fn a_compressed_answer_is_refused() {
@@ -66,32 +65,6 @@ fn an_unfinished_chunked_body_of_unknown_length_is_no_file() {
 #[test]
 fn a_part_until_close_is_survived() {
     Fault::new(|_, reply| reply.until_close()).is_survived();
-}
-
-#[test]
-fn a_whole_until_close_over_tls_needs_close_notify() {
-    let file = File::new(500_000);
-    let origin = Origin::new()
-        .tls(Certificate::valid_for("localhost"))
-        .at("/good.bin", move |_| Reply::whole(&file).until_close())
-        .at("/cut.bin", move |_| {
-            Reply::whole(&file)
-                .body(Body::File(file, 0..400_000))
-                .until_close()
-                .surplus(b"x")
-                .cut(399_999, Cut::Close)
-        })
-        .bent("/sized.bin", file, |_, reply| {
-            // The length is there and every byte comes: the missing close_notify does not matter.
-            let length = reply.body.len();
-            reply.body(Body::File(File::new(length + 1), 0..length + 1)).cut(length, Cut::Close)
-        })
-        .start();
-    let run = |path| Run::new(&origin.url(path)).args(["-k", "--retries", "1"]).finish();
-    run("/good.bin").assert_gives("good.bin", &file);
-    run("/sized.bin").assert_gives("sized.bin", &file);
-    let cut = run("/cut.bin");
-    assert!([Some(3), Some(4), Some(6)].contains(&cut.code), "{}", cut.stderr);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod alternates;
 mod digests;
 mod ends;
+mod faults;
 mod framing;
 mod happy;
 mod harness;

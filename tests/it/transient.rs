@@ -100,37 +100,6 @@ fn a_server_that_is_busy_for_a_while_is_asked_again() {
 }
 
 #[test]
-fn the_wait_that_a_server_asks_for_is_granted() {
-    Fault::new(|request, reply| match request.nth {
-        0 => Reply::status("503 Service Unavailable").set("Retry-After", "1"),
-        _ => reply,
-    })
-    .args(&["--json"])
-    .over(&["1"])
-    .each(|outcome, _| {
-        outcome.assert_code(0);
-        let retry = outcome.event("retry");
-        assert_eq!(retry["kind"], "unavailable");
-        assert!(retry["wait_seconds"].as_f64().unwrap() >= 1.0, "{retry}");
-    });
-}
-
-#[test]
-fn a_kept_connection_that_was_closed_is_replaced_free_of_charge() {
-    Fault::new(|request, reply| match request.turn {
-        0 => reply,
-        _ => Reply::hang_up(),
-    })
-    .retries("0")
-    .is_survived_cheaply(0);
-}
-
-#[test]
-fn a_server_that_closes_after_every_answer_is_survived() {
-    Fault::new(|_, reply| reply.closing()).retries("0").is_survived_cheaply(0);
-}
-
-#[test]
 fn without_retries_the_first_failure_ends_the_download() {
     for cut in [Cut::Close, Cut::Reset] {
         Fault::new(move |_, reply| reply.cut(1000, cut)).retries("0").ends(&[3]);
@@ -142,14 +111,6 @@ fn without_retries_the_first_failure_ends_the_download() {
         .ends(&[3]);
     Fault::new(|_, _| Reply::hang_up()).retries("0").ends(&[3]);
     Fault::new(|_, _| Reply::status("503 Service Unavailable")).retries("0").ends(&[5]);
-}
-
-#[test]
-fn retries_are_bounded() {
-    Fault::new(|_, _| Reply::hang_up()).retries("2").over(&["1"]).each(|outcome, origin| {
-        outcome.assert_fails(3, &[]);
-        assert_eq!(origin.log().len(), 3);
-    });
 }
 
 /// Serves two connections at a time and answers the others with `status`.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::Cut;
+
 /// One accepted connection.
 pub(crate) enum Stream {
     Plain(TcpStream),
@@ -29,6 +31,15 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    /// Ends the connection in a bad way.
+    pub(crate) fn end(self, cut: Cut) {
+        match cut {
+            Cut::Reset => self.reset(),
+            Cut::Close => self.cut(),
+            Cut::Stall => self.drain(),
         }
     }
 
