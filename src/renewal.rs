@@ -17,8 +17,11 @@ pub(crate) struct Renewal {
     asked: u32,
     /// Bytes of the download when it was asked last.
     bytes: u64,
-    /// Why the last attempt found nothing that works.
+    /// Why the typed address leads nowhere any more.
     refusal: Option<Error>,
+    /// Times that a turn to ask was over, and how it failed last if that may pass.
+    rounds: u64,
+    passing: Option<Error>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,20 +42,27 @@ pub(crate) enum Turn {
     Known(u64),
     /// Ask the typed address, and tell what came of it.
     Ask,
-    /// Wait until somebody else has asked.
-    Wait,
-    /// Nothing works any more: this is why.
-    Refused(Error),
+    /// Wait until somebody else has asked, which is after this round.
+    Wait(u64),
+    /// Nothing works for now: this is why.
+    Failed(Error),
 }
 
 impl Renewal {
-    /// The turn of a lane that wants to send a request.
-    pub(crate) fn turn(&mut self, bytes: u64) -> Turn {
+    /// The turn of a lane that wants to send a request; `waited` is the round it has waited for, if it has.
+    ///
+    /// Who waited for a failure that may pass shares it: were the lanes to ask one after the other, each
+    /// would wait for the time limits of all.
+    pub(crate) fn turn(&mut self, bytes: u64, waited: Option<u64>) -> Turn {
+        let has_waited = waited.is_some_and(|round| round < self.rounds);
+        if let (true, Some(error)) = (has_waited, &self.passing) {
+            return Turn::Failed(error.repeat());
+        }
         match self.stage {
             Stage::Good => Turn::Known(self.age),
-            Stage::Asking => Turn::Wait,
+            Stage::Asking => Turn::Wait(self.rounds),
             Stage::Failed => match &self.refusal {
-                Some(error) if !self.may_ask(bytes) => Turn::Refused(error.repeat()),
+                Some(error) if !self.may_ask(bytes) => Turn::Failed(error.repeat()),
                 _ => {
                     self.count(bytes);
                     self.stage = Stage::Asking;
@@ -85,15 +95,18 @@ impl Renewal {
     pub(crate) fn renewed(&mut self) {
         self.stage = Stage::Good;
         self.age += 1;
-        self.refusal = None;
+        self.rounds += 1;
+        (self.refusal, self.passing) = (None, None);
     }
 
     /// The lane whose turn it was has found none. What may pass, or was not tried to its end, counts not.
     pub(crate) fn not_renewed(&mut self, error: Option<&Error>) {
         self.stage = Stage::Failed;
-        match error.filter(|error| !error.kind().is_transient()) {
-            Some(error) => self.refusal = Some(error.repeat()),
-            None => self.asked = self.asked.saturating_sub(1),
+        self.rounds += 1;
+        self.passing = error.filter(|error| error.kind().is_transient()).map(Error::repeat);
+        match error {
+            Some(error) if self.passing.is_none() => self.refusal = Some(error.repeat()),
+            _ => self.asked = self.asked.saturating_sub(1),
         }
     }
 
@@ -133,14 +146,14 @@ mod tests {
     #[test]
     fn one_asks_and_the_others_wait_for_the_fresh_address() {
         let mut renewal = failed();
-        assert!(matches!(renewal.turn(0), Turn::Ask));
-        assert!(matches!(renewal.turn(0), Turn::Wait));
+        assert!(matches!(renewal.turn(0, None), Turn::Ask));
+        assert!(matches!(renewal.turn(0, None), Turn::Wait(0)));
         assert!(renewal.failed(0, 0), "a late refusal of the old address changes nothing");
-        assert!(matches!(renewal.turn(0), Turn::Wait));
+        assert!(matches!(renewal.turn(0, None), Turn::Wait(0)));
         renewal.renewed();
-        assert!(matches!(renewal.turn(0), Turn::Known(1)));
+        assert!(matches!(renewal.turn(0, None), Turn::Known(1)));
         assert!(renewal.failed(0, 0));
-        assert!(matches!(renewal.turn(0), Turn::Known(1)));
+        assert!(matches!(renewal.turn(0, None), Turn::Known(1)));
     }
 
     #[test]
@@ -148,34 +161,51 @@ mod tests {
         let mut renewal = Renewal::default();
         for age in 0..u64::from(RENEWALS_MAX) {
             assert!(renewal.failed(age, 7));
-            assert!(matches!(renewal.turn(7), Turn::Ask));
+            assert!(matches!(renewal.turn(7, None), Turn::Ask));
             renewal.renewed();
         }
         assert!(!renewal.failed(u64::from(RENEWALS_MAX), 7));
         assert!(renewal.failed(u64::from(RENEWALS_MAX), 7 + PROGRESS_BYTES_MIN));
-        assert!(matches!(renewal.turn(7 + PROGRESS_BYTES_MIN), Turn::Ask));
+        assert!(matches!(renewal.turn(7 + PROGRESS_BYTES_MIN, None), Turn::Ask));
     }
 
     #[test]
     fn a_refusal_of_the_typed_address_is_handed_on_when_it_has_been_asked_enough() {
         let mut renewal = failed();
         for _ in 0..RENEWALS_MAX {
-            assert!(matches!(renewal.turn(0), Turn::Ask));
+            assert!(matches!(renewal.turn(0, None), Turn::Ask));
             renewal.not_renewed(Some(&refusal()));
         }
-        assert!(matches!(renewal.turn(0), Turn::Refused(error) if error.kind() == Kind::Refused));
-        assert!(matches!(renewal.turn(PROGRESS_BYTES_MIN), Turn::Ask));
+        assert!(
+            matches!(renewal.turn(0, None), Turn::Failed(error) if error.kind() == Kind::Refused)
+        );
+        assert!(matches!(renewal.turn(PROGRESS_BYTES_MIN, None), Turn::Ask));
     }
 
     #[test]
     fn what_passes_does_not_use_the_turns_up() {
         let mut renewal = failed();
         for round in 0..10 * RENEWALS_MAX {
-            assert!(matches!(renewal.turn(0), Turn::Ask));
+            assert!(matches!(renewal.turn(0, None), Turn::Ask));
             let passing = Error::new(Kind::Unavailable, "busy");
             renewal.not_renewed(Some(&passing).filter(|_| round % 2 == 0));
         }
-        assert!(matches!(renewal.turn(0), Turn::Ask));
+        assert!(matches!(renewal.turn(0, None), Turn::Ask));
+    }
+
+    #[test]
+    fn who_waited_for_what_may_pass_shares_it_and_then_takes_a_turn() {
+        let mut renewal = failed();
+        assert!(matches!(renewal.turn(0, None), Turn::Ask));
+        let Turn::Wait(round) = renewal.turn(0, None) else { panic!("two ask at once") };
+        renewal.not_renewed(Some(&Error::new(Kind::Stall, "slow")));
+        let shared = renewal.turn(0, Some(round));
+        assert!(matches!(shared, Turn::Failed(error) if error.kind() == Kind::Stall));
+        assert!(matches!(renewal.turn(0, None), Turn::Ask), "whoever comes anew asks");
+        renewal.not_renewed(None);
+        assert!(matches!(renewal.turn(0, Some(round)), Turn::Ask), "a turn was given up");
+        renewal.renewed();
+        assert!(matches!(renewal.turn(0, Some(round)), Turn::Known(1)));
     }
 
     proptest! {
@@ -195,7 +225,7 @@ mod tests {
                     }
                     3 if is_out => { renewal.not_renewed(None); is_out = false; }
                     _ => {
-                        let asks = matches!(renewal.turn(0), Turn::Ask);
+                        let asks = matches!(renewal.turn(0, None), Turn::Ask);
                         prop_assert!(!(asks && is_out), "two lanes ask at once");
                         is_out |= asks;
                     }

@@ -31,36 +31,42 @@ enum Origin {
     Told,
 }
 
+/// Another lane asks, in the round after this one.
+struct Wait(u64);
+
 impl Fetch {
     /// The way to an address as far as it is known; waits while another lane finds a fresh one.
     ///
     /// # Errors
-    /// The refusal of the typed address, where it has been asked often enough.
+    /// The refusal of the typed address, where it has been asked often enough, and what kept the other lane
+    /// from asking it.
     pub(crate) async fn way(&self, address: usize) -> Result<Way<'_>> {
+        let mut waited = None;
         loop {
             let mut renewed = std::pin::pin!(self.renewed.notified());
             renewed.as_mut().enable();
-            if let Some(way) = self.try_way(address)? {
-                return Ok(way);
+            match self.try_way(address, waited)? {
+                Ok(way) => return Ok(way),
+                Err(Wait(round)) => waited = waited.or(Some(round)),
             }
             renewed.await;
         }
     }
 
-    fn try_way(&self, address: usize) -> Result<Option<Way<'_>>> {
+    fn try_way(&self, address: usize, waited: Option<u64>) -> Result<Result<Way<'_>, Wait>> {
         let mut places = self.places();
         let mut route = places.routes[address].clone();
-        let origin = match places.renewals[address].turn(self.meter.fetched()) {
+        let origin = match places.renewals[address].turn(self.meter.fetched(), waited) {
             Turn::Known(age) if route.is_redirected() => Origin::Remembered(age),
             Turn::Known(age) => Origin::Typed(age),
             Turn::Ask => {
                 route.reset();
                 Origin::Renewing
             }
-            Turn::Wait => return Ok(None),
-            Turn::Refused(error) => return Err(error),
+            Turn::Wait(round) => return Ok(Err(Wait(round))),
+            Turn::Failed(error) => return Err(error),
         };
-        Ok(Some(Way { fetch: self, address, route, origin }))
+        Ok(Ok(Way { fetch: self, address, route, origin }))
     }
 }
 
