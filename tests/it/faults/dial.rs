@@ -1,10 +1,10 @@
 //! N9, N10 and N14: addresses that are dead or swallow everything, and a machine that runs out.
 //!
-//! - N10: an address that a name gains or loses on the way cannot be played here without a name server; each
-//!   connection resolves its name anew, and `wire::addresses` has the tests of what is made of that.
+//! The order of the addresses and what is remembered of them has its own tests in `wire::addresses`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -172,6 +172,50 @@ fn n10_an_address_that_hangs_up_on_everybody_is_left_for_another() {
             let run = run.args(["--retries", "1", "--stall-timeout", "1", "-c", "4"]);
             run.finish().assert_gives("f.bin", &file);
             drop(deaf);
+        }
+    }
+}
+
+/// `ringpull` where this file stands in for `/etc/hosts`; `None`, and a word, where that cannot be had.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn run_with_hosts(hosts: &Path) -> Option<Run> {
+    let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    let command = || {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(hosts);
+        command
+    };
+    let tried = command().arg("true").stderr(Stdio::null()).status();
+    if !tried.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no mount namespace can be had here");
+        return None;
+    }
+    let mut command = command();
+    command.arg(PROGRAM);
+    Some(Run::by(command))
+}
+
+#[test]
+fn n10_a_name_that_moves_on_the_way_is_followed() {
+    let file = File::new(SIZE);
+    for io in backends() {
+        for connections in ["1", "8"] {
+            let mut sockets = bind_all(&[here(7), here(8)]);
+            let (new, old) = (listen(sockets.pop().unwrap()), listen(sockets.pop().unwrap()));
+            let stalling = |_: &_, reply: Reply| reply.cut(40_000, Cut::Stall);
+            let old = Origin::new().bent("/f.bin", file, stalling).start_on(old);
+            let new = Origin::new().file("/f.bin", file).start_on(new);
+            let hosts = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(hosts.path(), "127.0.0.7 moving.test\n").unwrap();
+            let Some(run) = run_with_hosts(hosts.path()) else { return };
+            let url = format!("http://moving.test:{}/f.bin", port(&old));
+            let run = run.args(["--progress", "none", &url, "--io", io, "-c", connections]);
+            let started = run.args(["-b", "64k", "--retries", "2"]).start();
+            old.wait_for_requests(1);
+            std::fs::write(hosts.path(), "127.0.0.8 moving.test\n").unwrap();
+            drop(old);
+            started.finish().assert_gives("f.bin", &file);
+            assert!(!new.log().is_empty());
         }
     }
 }
