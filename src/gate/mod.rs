@@ -20,6 +20,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::error::{Error, Kind};
 
+pub(crate) use self::refusal::may_have_expired;
 pub(crate) use self::version::Version;
 
 /// The head of a final response.
