@@ -248,7 +248,7 @@ impl Client {
         dial::dial(url, tls, &self.0.settings).await
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         io: &Io,
         conn: Conn,
@@ -256,7 +256,7 @@ impl Client {
         key: Key,
     ) -> std::result::Result<Response, head::Failure> {
         let remote = conn.remote();
-        let http_request = self.http_request(request);
+        let http_request = self.http_request(request)?;
         let Exchange { response, driver, view, head_bytes, waited } =
             head::exchange(conn, http_request, request.head_timeout).await?;
         let (head, incoming) = response.into_parts();
@@ -268,11 +268,22 @@ impl Client {
         Ok(Response { status, http, headers, remote, head_bytes, waited, body, key })
     }
 
-    fn http_request(&self, request: &Request<'_>) -> http::Request<Empty<Bytes>> {
+    /// Writes the request.
+    ///
+    /// # Errors
+    /// `Kind::Usage`, or `Kind::Redirect` for an address that the server named, if it cannot be asked for.
+    pub(crate) fn http_request(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<http::Request<Empty<Bytes>>> {
         let url = request.route.url();
         let settings = &self.0.settings;
         let mut http_request = http::Request::new(Empty::new());
-        *http_request.uri_mut() = origin_form(url);
+        *http_request.uri_mut() = origin_form(url).ok_or_else(|| {
+            let by_server = request.route.is_redirected();
+            let kind = if by_server { Kind::Redirect } else { Kind::Usage };
+            Error::new(kind, format!("the URL of {} bytes is too long", url.as_str().len()))
+        })?;
         let headers = http_request.headers_mut();
         headers.insert(HOST, host_field(url));
         headers.insert(USER_AGENT, settings.user_agent.clone());
@@ -294,7 +305,7 @@ impl Client {
         if let Some((name, value)) = &request.condition {
             headers.insert(name, value.clone());
         }
-        http_request
+        Ok(http_request)
     }
 
     fn tls_config(&self, home: bool) -> Result<Arc<ClientConfig>> {
@@ -307,12 +318,13 @@ impl Client {
     }
 }
 
-/// Path and query as they go into the request line (RFC 9112 section 3.2.1).
-fn origin_form(url: &url::Url) -> http::Uri {
+/// Path and query as they go into the request line (RFC 9112 section 3.2.1); `None` beyond the 64 KiB that
+/// `http::Uri` holds.
+fn origin_form(url: &url::Url) -> Option<http::Uri> {
     let text = &url[url::Position::BeforePath..url::Position::AfterQuery];
     // The URL parser has percent-encoded everything but a few characters that http::Uri refuses.
     let text: String = text.chars().map(encode_rare).collect();
-    text.parse().unwrap_or_else(|_| http::Uri::from_static("/"))
+    text.parse().ok()
 }
 
 fn encode_rare(char: char) -> String {
@@ -342,7 +354,7 @@ mod tests {
     fn request_for(client: &Client, route: &Route) -> http::Request<Empty<Bytes>> {
         let range = Some("bytes=0-1".to_owned());
         let head_timeout = Duration::from_secs(1);
-        client.http_request(&Request { route, range, condition: None, head_timeout })
+        client.http_request(&Request { route, range, condition: None, head_timeout }).unwrap()
     }
 
     #[test]
@@ -375,7 +387,8 @@ mod tests {
             ("http://h/a|b^c`{d}?x={y}|z", "/a%7Cb%5Ec%60%7Bd%7D?x=%7By%7D%7Cz"),
             ("http://h/ü", "/%C3%BC"),
         ] {
-            assert_eq!(origin_form(&url::Url::parse(url).unwrap()).to_string(), line);
+            let form = origin_form(&url::Url::parse(url).unwrap());
+            assert_eq!(form.unwrap().to_string(), line);
         }
     }
 
