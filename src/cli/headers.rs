@@ -68,6 +68,8 @@ const OURS: [&str; 13] = [
 ];
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 
