@@ -121,6 +121,7 @@ mod io;
 pub mod sys;
 
 pub mod digest;
+mod ledger;
 mod sink;
 mod wire;
 

@@ -121,6 +121,20 @@ pub const NAME_BYTES_MAX: usize = 200;
 /// follows the wall (256 MiB: 116 and 158 ms). On epoll direct is level at 1 MiB and ahead from 4 MiB on.
 pub const DIRECT_BYTES_MIN: u64 = 4 << 20;
 
+/// Most bytes of a ledger: one that is longer is not believed, and not written on.
+pub const LEDGER_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes of a line of a ledger: the longest holds the validators, which a response head bounds, with
+/// each byte escaped at worst.
+pub const LEDGER_LINE_BYTES_MAX: usize = 512 << 10;
+/// Landed bytes that a line of the ledger waits for: what a kill may cost beside what was in flight.
+pub const LEDGER_WRITE_BYTES_MIN: u64 = 1 << 20;
+/// Lines that a download without interruption may cost; for larger files each names more.
+pub const LEDGER_WRITES: u64 = 64 << 10;
+/// Landed bytes after which the ledger has the part file synced: what a power cut may cost.
+pub const LEDGER_SYNC_BYTES: u64 = 512 << 20;
+/// Time after which it has it synced all the same.
+pub const LEDGER_SYNC_EVERY: Duration = Duration::from_secs(5);
+
 /// Connections that `ringpull serve` answers at a time.
 pub const SERVE_CONNECTIONS_MAX: usize = 1024;
 
@@ -130,4 +144,5 @@ const _: () = assert!(
     CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX
 );
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
+const _: () = assert!(LEDGER_LINE_BYTES_MAX > 7 * HEAD_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);

@@ -53,6 +53,7 @@ pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Resu
     }
     let Item { url, options, .. } = item;
     let fetch = Arc::new(Fetch::new(url, goal, existing, options, Arc::clone(&meter)));
+    fetch.look_beside()?;
     let (crew, board) = Crew::start(&fetch, |window| Arc::new(board(&fetch.options, window)))?;
     let ending = watch(&board, &fetch, &stopper, started).await;
     let ending = ending.map(|ending| (ending, crew.io()));
@@ -67,8 +68,11 @@ pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Resu
         Err(error) => Err(error),
     };
     match &result {
-        // No lane is at work any more, but one may wait for a name to be resolved.
-        Err(_) => crew.leave(STOP_GRACE),
+        Err(_) => {
+            fetch.leave().await;
+            // No lane is at work any more, but one may wait for a name to be resolved.
+            crew.leave(STOP_GRACE);
+        }
         Ok(_) => crew.join(),
     }
     meter.set_phase(Phase::Done);
@@ -195,7 +199,7 @@ async fn already_right(
 
 /// Waits for the end of the download, and does what must be done now and then.
 async fn watch(
-    board: &Board,
+    board: &Arc<Board>,
     fetch: &Fetch,
     stopper: &Stopper,
     started: Instant,
@@ -219,7 +223,10 @@ async fn watch(
                 board.fail(Error::new(Kind::TimedOut, format!("not complete after {time}"))
                     .hint("raise --max-time"));
             }
-            _ = tick.tick() => board.sample(Instant::now(), fetch.meter.received()),
+            _ = tick.tick() => {
+                board.sample(Instant::now(), fetch.meter.received());
+                fetch.remember(board);
+            }
         }
     }
 }
@@ -236,24 +243,29 @@ async fn finish(
     job.sink.finish(size)?;
     let verified = until_stopped(verify(fetch, job, size), stopper).await?;
     fetch.meter.set_phase(Phase::Syncing);
-    let part = job.take_part();
-    let path = part.as_ref().map(|part| part.target().to_owned());
+    let partial = job.take_partial();
+    let path = partial.as_ref().map(|partial| partial.part.target().to_owned());
     let sync = fetch.options.sync;
-    if let Some(part) = part {
+    if let Some(mut partial) = partial {
         let publish =
             Publish { modified: job.version.modified(), overwrite: fetch.options.overwrite, sync };
-        part.prepare(&publish)?;
+        partial.check(size)?;
+        partial.part.prepare(&publish)?;
         if sync {
-            // A disk may take its time; who does not want to wait leaves nothing behind.
-            until_stopped(part.sync(), stopper).await?;
+            // A disk may take its time.
+            let synced = until_stopped(partial.part.sync(), stopper).await;
+            partial.believe_sync(synced)?;
         }
-        part.publish(&publish)?;
+        partial.check(size)?;
+        partial.part.publish(&publish)?;
+        partial.done();
     }
     Ok(Outcome {
         durable: sync && path.is_some(),
         path,
         io,
         write: job.sink.name(),
+        resumed_bytes: job.resumed_bytes,
         verified,
         connections: fetch.meter.connections_max().max(1),
         ..outcome(&fetch.meter, size, started)
@@ -289,7 +301,10 @@ async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     };
     match found {
         Some(found) if found == *wanted => Ok(Verified::Digest(found)),
-        Some(found) => Err(mismatch(wanted, &found)),
+        Some(found) => {
+            job.forget();
+            Err(mismatch(wanted, &found))
+        }
         None => {
             Err(Error::new(Kind::Usage, "a checksum needs a file or a stream to be computed over"))
         }
