@@ -1,8 +1,9 @@
 //! What the fuzz targets below `tests/fuzz` call: one function each, from bytes to nothing.
 //!
 //! A function reads its input with the code of a download and panics if a promise of that code does not hold.
-//! It is no part of the library: only tests and `cfg(fuzzing)` compile it. What is private to `cli` or
-//! `serve` is checked by a file of this name there. The seeds of each target are inputs of a test here, too.
+//! It is no part of the library: only tests and `cfg(fuzzing)` compile it. What is private to `cli`,
+//! `ledger` or `serve` is checked by a file of this name there. The seeds of each target are inputs of a test
+//! here, too.
 
 mod answers;
 mod bodies;
@@ -14,6 +15,7 @@ pub use self::answers::{content_range, gate, retry_after, version};
 pub use self::bodies::{chunked, head};
 pub use self::places::{disposition, location};
 pub use crate::cli::fuzzing::{addresses, values};
+pub use crate::ledger::fuzzing::ledger;
 pub use crate::serve::fuzzing::{range, request};
 
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -7,13 +7,14 @@ use proptest::prelude::*;
 type Target = fn(&[u8]);
 
 /// Every target by the name of its folder and of its binary.
-const TARGETS: [(&str, Target); 12] = [
+const TARGETS: [(&str, Target); 13] = [
     ("addresses", super::addresses),
     ("chunked", super::chunked),
     ("content_range", super::content_range),
     ("disposition", super::disposition),
     ("gate", super::gate),
     ("head", super::head),
+    ("ledger", super::ledger),
     ("location", super::location),
     ("range", super::range),
     ("request", super::request),
