@@ -38,7 +38,7 @@ pub(crate) enum Want {
 
 /// Fetches one item; see [`crate::engine::start`].
 ///
-/// Dropping the future stops the lanes; what they had written is removed.
+/// Dropping the future stops the lanes; what has landed stays for another run.
 pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Result<Outcome> {
     let started = Instant::now();
     item.options.check(&item.url)?;
@@ -288,7 +288,7 @@ fn interrupted() -> Error {
 async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     let Some(wanted) = &fetch.options.checksum else {
         return Ok(match job.responses.load(Relaxed) {
-            0 | 1 => Verified::OneResponse,
+            0 | 1 if job.resumed_bytes == 0 => Verified::OneResponse,
             _ if job.version.is_strong() => Verified::Validator,
             _ => Verified::Nothing,
         });
