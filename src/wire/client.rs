@@ -268,10 +268,6 @@ impl Client {
         Ok(Response { status, http, headers, remote, head_bytes, waited, body, key })
     }
 
-    /// Writes the request.
-    ///
-    /// # Errors
-    /// `Kind::Usage`, or `Kind::Redirect` for an address that the server named, if it cannot be asked for.
     pub(crate) fn http_request(
         &self,
         request: &Request<'_>,
@@ -279,11 +275,7 @@ impl Client {
         let url = request.route.url();
         let settings = &self.0.settings;
         let mut http_request = http::Request::new(Empty::new());
-        *http_request.uri_mut() = origin_form(url).ok_or_else(|| {
-            let by_server = request.route.is_redirected();
-            let kind = if by_server { Kind::Redirect } else { Kind::Usage };
-            Error::new(kind, format!("the URL of {} bytes is too long", url.as_str().len()))
-        })?;
+        *http_request.uri_mut() = origin_form(url).ok_or_else(|| unaskable(request.route))?;
         let headers = http_request.headers_mut();
         headers.insert(HOST, host_field(url));
         headers.insert(USER_AGENT, settings.user_agent.clone());
@@ -318,13 +310,19 @@ impl Client {
     }
 }
 
-/// Path and query as they go into the request line (RFC 9112 section 3.2.1); `None` beyond the 64 KiB that
-/// `http::Uri` holds.
+/// Path and query as they go into the request line (RFC 9112 section 3.2.1); `None` beyond 64 KiB.
 fn origin_form(url: &url::Url) -> Option<http::Uri> {
     let text = &url[url::Position::BeforePath..url::Position::AfterQuery];
     // The URL parser has percent-encoded everything but a few characters that http::Uri refuses.
     let text: String = text.chars().map(encode_rare).collect();
     text.parse().ok()
+}
+
+fn unaskable(route: &Route) -> Error {
+    match route.is_redirected() {
+        true => Error::new(Kind::Redirect, "the server redirects to a URL that is too long"),
+        false => Error::new(Kind::Usage, "the URL is too long"),
+    }
 }
 
 fn encode_rare(char: char) -> String {
