@@ -11,6 +11,9 @@ use crate::units::{parse_seconds, parse_size, show_size, show_time};
 
 /// A line that is read as the value of every option, and a second one for the secret part of a field.
 pub fn values(bytes: &[u8]) {
+    if knows_secret(bytes) {
+        return;
+    }
     let mut input = Input::new(bytes);
     let (text, rest) = (input.text(), input.text());
     if let Ok(size) = parse_size(&text) {
@@ -64,6 +67,9 @@ fn field(text: &str, rest: &str) {
 
 /// A line with what stands before the credentials of an address, one for the user, and one for the rest.
 pub fn addresses(bytes: &[u8]) {
+    if knows_secret(bytes) {
+        return;
+    }
     let mut input = Input::new(bytes);
     let (scheme, user, rest) = (input.text(), input.text(), input.text());
     address(&scheme);
@@ -101,6 +107,11 @@ fn address(text: &str) {
         is_harmless(&error.to_string());
         assert!(!error.to_string().contains(&format!("{SECRET}@")), "{error}");
     }
+}
+
+/// Whether an input holds the secret by itself: a fuzzer learns what its inputs are compared with.
+fn knows_secret(bytes: &[u8]) -> bool {
+    bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
 }
 
 /// Fields that change what is asked for, or where a message ends.

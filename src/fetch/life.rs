@@ -111,7 +111,7 @@ fn goal(item: &Item) -> Result<Goal> {
             let name = name::from_url(&item.url).ok_or_else(|| {
                 Error::new(Kind::Usage, "the URL has no file name").hint("name one with --output")
             })?;
-            file_goal(&directory.join(name))?
+            named_goal(directory.join(name), &item.options)?
         }
     };
     let is_file = matches!(goal, Goal::File(_) | Goal::Dir(_));
@@ -122,6 +122,15 @@ fn goal(item: &Item) -> Result<Goal> {
             Err(Error::new(Kind::Usage, message).hint("leave --write away, or name a file"))
         }
         _ => Ok(goal),
+    }
+}
+
+/// A path that nobody typed is a file: a FIFO or device there, or a link to one, is in the way.
+fn named_goal(path: PathBuf, options: &Options) -> Result<Goal> {
+    match file_goal(&path)? {
+        Goal::Stream(_) if options.overwrite => Ok(Goal::File(path)),
+        Goal::Stream(_) => Err(in_the_way(&path)),
+        goal => Ok(goal),
     }
 }
 

@@ -183,6 +183,19 @@ impl Started {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// The most memory that the program has had so far (`VmHWM` of proc_pid_status(5)).
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kibibytes << 10
+    }
+
+    /// A place in the working directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("work").join(name)
+    }
+
     /// Waits for the end and judges it.
     pub(crate) fn finish(self) -> Outcome {
         let outcome = self.end();
