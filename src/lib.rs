@@ -155,6 +155,9 @@ mod options;
 #[doc(hidden)]
 pub mod cli;
 mod downloader;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod report;
 pub mod serve;
 

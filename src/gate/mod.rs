@@ -11,6 +11,8 @@ mod range;
 mod refusal;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod validator_properties;
 mod version;
 
 use std::ops::Range;

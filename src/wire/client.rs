@@ -144,7 +144,7 @@ impl Client {
         }
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         io: &Io,
         conn: Conn,
@@ -164,7 +164,10 @@ impl Client {
         Ok(Response { status, http, headers, remote, head_bytes, waited, body, key })
     }
 
-    fn http_request(&self, request: &Request<'_>) -> Result<http::Request<Empty<Bytes>>> {
+    pub(crate) fn http_request(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<http::Request<Empty<Bytes>>> {
         let url = request.route.url();
         let settings = &self.0.settings;
         let mut http_request = http::Request::new(Empty::new());

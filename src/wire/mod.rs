@@ -12,6 +12,8 @@ mod dial;
 mod framed;
 mod head;
 mod idle;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod playback;
 mod raw;
 mod route;
 mod tls;

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 6] = [
     &["block", "io", "sys", "aside"],
     &["wire", "sink", "ledger", "digest"],
     &["options", "engine", "board", "fetch", "lane"],
-    &["lib", "downloader", "cli", "report", "serve", "main"],
+    &["lib", "downloader", "cli", "report", "serve", "fuzzing", "main"],
 ];
 const RULES: usize = 1;
 const SEAMS: usize = 3;
