@@ -52,7 +52,7 @@
 //! 4 engine   engine(threads)  board(deals leases)  fetch(life of an item)  lane(lend, fill, commit)  options
 //! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}  digest
 //! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
-//! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  alternates(choice)  name
+//! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  stragglers  alternates(choice)  name
 //! 0 words    error  units  meter  limits
 //! ```
 //!
@@ -113,6 +113,7 @@ mod name;
 mod pace;
 mod plan;
 mod retry;
+mod stragglers;
 mod throttle;
 
 mod aside;

@@ -1,13 +1,14 @@
 //! The stages of a download, and what is dealt in each.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Deal, Ending, Job, Manner};
+use super::{Asker, Deal, Ending, Job, Manner};
 use crate::error::Result;
 use crate::limits::RECALL_BLOCKS_MIN;
 use crate::pace::Pace;
 use crate::plan::{Plan, Want};
+use crate::stragglers::Stragglers;
 use crate::throttle::Throttle;
 
 /// What stands behind the board's mutex.
@@ -19,6 +20,7 @@ pub(super) struct State {
     /// Lanes that the server has been found to bear.
     pub(super) lanes_max: u32,
     pub(super) throttle: Option<Throttle>,
+    pub(super) stragglers: Stragglers,
     /// Nobody asks before: the server wanted us to wait.
     pub(super) hold: Option<Instant>,
     pub(super) changes: u32,
@@ -51,6 +53,7 @@ impl State {
             pace,
             lanes_max: u32::MAX,
             throttle,
+            stragglers: Stragglers::default(),
             hold: None,
             changes: 0,
             breaks: 0,
@@ -58,17 +61,14 @@ impl State {
     }
 
     /// What a lane is to do, if there is something.
-    pub(super) fn deal(&mut self, at_least: u32, window: u32) -> Option<Deal> {
+    pub(super) fn deal(&mut self, asker: &Asker, window: u32, now: Instant) -> Option<Deal> {
+        let lanes = self.lanes();
         match &mut self.stage {
             Stage::Unprobed => {
                 self.stage = Stage::Probing;
                 Some(Deal::Probe(self.manner))
             }
             Stage::Running(job, plan) => {
-                let lanes = match job.manner {
-                    Manner::OneStream => 1,
-                    Manner::Ranges => u32::from(self.pace.allowed()).min(self.lanes_max),
-                };
                 if self.at_work >= lanes {
                     return None;
                 }
@@ -77,18 +77,44 @@ impl State {
                     true => ((window / lanes).max(1), plan.landed_prefix().saturating_add(window)),
                     false => (u32::MAX, u32::MAX),
                 };
-                let at_least = if lanes == 1 { u32::MAX } else { at_least.min(fair).max(1) };
+                let at_least = if lanes == 1 { u32::MAX } else { asker.at_least.min(fair).max(1) };
                 let want = Want { lanes, at_least, at_most, below };
-                let lease = match plan.lease(&want) {
-                    None if lanes > 1 && at_most == u32::MAX => {
-                        plan.recall(at_least.max(RECALL_BLOCKS_MIN))
+                let mut lease = plan.lease(&want);
+                if lease.is_none() && lanes > 1 && at_most == u32::MAX {
+                    lease = plan.recall(at_least.max(RECALL_BLOCKS_MIN));
+                }
+                if lease.is_none() {
+                    let share = self.throttle.as_ref().map_or(Duration::ZERO, |throttle| {
+                        throttle.price(plan.block_size()).saturating_mul(self.at_work + 1)
+                    });
+                    // Under a rate limit a block takes its lane's share of it, whatever the connections can
+                    // do.
+                    lease = plan.take_late(asker.patience().max(share.saturating_mul(2)), now);
+                    if lease.is_some() {
+                        // The late lane may still wait for an answer that it has no use for now.
+                        job.stir();
                     }
-                    lease => lease,
-                }?;
+                }
+                let lease = lease?;
+                plan.begun(lease.id, now);
                 Some(Deal::Fetch(Arc::clone(job), lease))
             }
             Stage::Probing | Stage::Ending(_) | Stage::Over(_) => None,
         }
+    }
+
+    /// Connections that there may be at present.
+    fn lanes(&self) -> u32 {
+        match &self.stage {
+            Stage::Running(job, _) if job.manner == Manner::OneStream => 1,
+            _ => u32::from(self.pace.allowed()).min(self.lanes_max),
+        }
+    }
+
+    /// Whether an idle lane should look again after a while, because others may fall behind.
+    pub(super) fn may_fall_late(&self) -> bool {
+        let is_running = matches!(self.stage, Stage::Running(..));
+        is_running && (1..self.lanes()).contains(&self.at_work)
     }
 
     /// The plan, if the stage is still the one of `job`.
@@ -105,6 +131,8 @@ impl State {
             && let (true, Some(size)) = (plan.is_complete(), plan.size())
         {
             let landed = Ending::Landed(Arc::clone(job), size);
+            // A lane may still fill what another has won.
+            job.cancel();
             self.stage = Stage::Ending(Next::Over(Ok(landed)));
         }
     }

@@ -12,7 +12,7 @@ use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{PROGRESS_BYTES_MIN, RETRY_AFTER_MAX};
 use crate::meter::Event;
-use crate::units::{narrow, rate};
+use crate::units::{narrow, rate, wide};
 
 /// One lease on its way.
 pub(super) struct Haul<'a> {
@@ -27,13 +27,17 @@ pub(super) struct Haul<'a> {
     pub(super) block: Option<Block>,
     /// Blocks on their way into the sink, oldest first.
     pub(super) writes: Writes,
+    /// Times that its connection was replaced because it was too slow.
+    pub(super) replaced: u32,
 }
 
 /// Why a haul stops before its end.
 pub(super) enum Stop {
     /// This connection failed; the lease may be tried again.
     Failed(Error),
-    /// The stage is over, a sink failed or the rest was recalled: the board knows already.
+    /// This connection brings next to nothing; a fresh one goes on from the byte reached.
+    Slow,
+    /// The stage is over, a sink failed or another lane has the rest: the board knows already.
     LetGo,
 }
 
@@ -52,7 +56,8 @@ impl<'a> Haul<'a> {
             }
             None => u64::MAX,
         };
-        Self { lane, job, lease, cursor: first, end, block: None, writes: Writes::default() }
+        let (block, writes) = (None, Writes::default());
+        Self { lane, job, lease, cursor: first, end, block, writes, replaced: 0 }
     }
 
     /// Works until the lease has landed or must be given back. `first` is an answer that is there already.
@@ -75,6 +80,7 @@ impl<'a> Haul<'a> {
                 }
                 Ok(()) => continue,
                 Err(Stop::Failed(error)) => error,
+                Err(Stop::Slow) => continue,
                 Err(Stop::LetGo) => break,
             };
             if !self.goes_on(&mut tries, error, progress).await {
@@ -82,9 +88,37 @@ impl<'a> Haul<'a> {
             }
         }
         self.lane.pulse.rate = rate(self.cursor - started.1, started.0.elapsed());
+        // Before the lease ends: a window of the file must be back when the block is dealt anew.
+        if let Some(block) = self.block.take() {
+            self.waste(block);
+            // This was no measure of what the lane can do.
+            self.lane.pulse.rate = 0.0;
+        }
         self.settle_all().await;
         let Self { lane, job, lease, .. } = self;
         lane.board.give_back(&job, lease.id);
+    }
+
+    /// Lets a block go that is not committed.
+    fn waste(&self, block: Block) {
+        self.lane.fetch.meter.waste(wide(block.filled()));
+        drop(block);
+    }
+
+    /// The block at the cursor.
+    pub(super) fn index(&self) -> u32 {
+        let at_cursor = || self.cursor / self.lane.fetch.block_size();
+        self.block
+            .as_ref()
+            .map_or_else(|| u32::try_from(at_cursor()).unwrap_or(u32::MAX), Block::index)
+    }
+
+    /// Waits until there is no use in going on: the stage is over, or another lane has the block at the
+    /// cursor.
+    pub(super) fn released(&self) -> impl Future<Output = ()> + use<> {
+        let (board, job) = (Arc::clone(&self.lane.board), Arc::clone(&self.job));
+        let (lease, index) = (self.lease.id, self.index());
+        async move { board.released(&job, lease, index).await }
     }
 
     /// One answer: asked for if it is not there, and received to its end.
@@ -106,10 +140,10 @@ impl<'a> Haul<'a> {
             _ => Some(self.cursor..self.end),
         };
         let ask = Ask { range };
-        let job = Arc::clone(&self.job);
+        let (job, released) = (Arc::clone(&self.job), self.released());
         let judged = tokio::select! {
             biased;
-            () = job.cancelled() => return Err(Stop::LetGo),
+            () = released => return Err(Stop::LetGo),
             judged = self.lane.ask(&ask, Some(&job)) => judged?,
         };
         match judged {
@@ -140,21 +174,30 @@ impl<'a> Haul<'a> {
             return Err(Stop::LetGo);
         }
         let job = Arc::clone(&self.job);
-        loop {
+        let block = loop {
+            let released = self.released();
+            let lent = async {
+                match self.lease.twin {
+                    true => job.sink.lend_twin(&self.lane.pool, place).await,
+                    false => job.sink.lend(&self.lane.pool, place).await,
+                }
+            };
             tokio::select! {
                 biased;
-                () = job.cancelled() => return Err(Stop::LetGo),
-                block = job.sink.lend(&self.lane.pool, place) => return Ok(block),
+                () = released => return Err(Stop::LetGo),
+                block = lent => break block,
                 // Memory that a finished write still holds comes free only when it is settled.
                 done = self.writes.oldest() => self.settle(done)?,
             }
-        }
+        };
+        self.lane.board.begun(&self.job, self.lease.id);
+        Ok(block)
     }
 
     /// Where the block at the cursor belongs.
     fn place(&self) -> Place {
         let block_size = self.lane.fetch.block_size();
-        let index = u32::try_from(self.cursor / block_size).unwrap_or(u32::MAX);
+        let index = self.index();
         assert!(self.lease.blocks.contains(&index), "a lane stays within its lease");
         assert_eq!(self.cursor % block_size, 0, "a block is filled from its start");
         let size = self.job.version.size.unwrap_or(u64::MAX);
@@ -163,7 +206,7 @@ impl<'a> Haul<'a> {
 
     pub(super) async fn commit_if_full(&mut self) -> Result<(), Stop> {
         if let Some(block) = self.block.take_if(|block| block.is_full()) {
-            self.commit(block);
+            self.commit(block)?;
         }
         while self.writes.has_finished() {
             let done = self.writes.oldest().await;
@@ -172,11 +215,16 @@ impl<'a> Haul<'a> {
         Ok(())
     }
 
-    /// Starts to put a full block into the sink.
-    pub(super) fn commit(&mut self, block: Block) {
+    /// Starts to put a full block into the sink, unless another lane was faster.
+    pub(super) fn commit(&mut self, block: Block) -> Result<(), Stop> {
         let index = block.index();
         assert!(self.lease.blocks.contains(&index), "a lane writes only within its lease");
+        if !self.lane.board.win(&self.job, self.lease.id, index) {
+            self.waste(block);
+            return Err(Stop::LetGo);
+        }
         self.writes.start(&self.lane.io, &self.job, block);
+        Ok(())
     }
 
     /// Takes note of the oldest write, which has finished.
@@ -214,6 +262,9 @@ impl<'a> Haul<'a> {
 
     /// Whether the lease is tried again after a failure; waits as long as the rules say.
     async fn goes_on(&self, tries: &mut Tries<'_>, error: Error, progress: u64) -> bool {
+        if !self.lane.board.holds(&self.job, self.lease.id, self.index()) {
+            return false;
+        }
         let board = Arc::clone(&self.lane.board);
         let fetch = Arc::clone(&self.lane.fetch);
         if self.job.manner == Manner::OneStream
@@ -232,10 +283,10 @@ impl<'a> Haul<'a> {
         {
             board.hold(wait, Instant::now());
         }
-        let in_order = self.job.sink.is_in_order();
+        // The lanes ahead wait for this lease, and nobody else is free to take it; but a twin has another.
+        let is_needed = self.job.sink.is_in_order() && !self.lease.twin;
         let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
-            true if !in_order => return false,
-            // The lanes ahead wait for this lease, and nobody else is free to take it: ask again.
+            true if !is_needed => return false,
             true => {
                 let wait = error.wait_asked();
                 Error::new(Kind::Unavailable, error.to_string()).retry_after(wait)
@@ -246,7 +297,7 @@ impl<'a> Haul<'a> {
             Verdict::Again(wait) => {
                 tokio::select! {
                     biased;
-                    () = self.job.cancelled() => false,
+                    () = self.released() => false,
                     () = tokio::time::sleep(wait) => true,
                 }
             }
@@ -254,7 +305,7 @@ impl<'a> Haul<'a> {
                 *tries = Tries::new(tries.fetch());
                 true
             }
-            Verdict::GiveUp(_) if !in_order && board.retire() => false,
+            Verdict::GiveUp(_) if !is_needed && board.retire() => false,
             Verdict::GiveUp(error) => {
                 board.fail(error);
                 false

@@ -17,6 +17,7 @@ mod regress;
 mod serial;
 mod serve;
 mod signals;
+mod stall;
 mod stream;
 mod talk;
 mod target;
