@@ -1,8 +1,9 @@
-//! What one half-dead connection among eight costs: whole downloads from a server that limits each connection,
-//! with all of them healthy and with one that brings a hundredth.
+//! What one half-dead connection among eight costs: whole downloads from a server that limits each
+//! connection, with all of them healthy and with one that brings a hundredth.
 //!
-//! `cargo bench --bench straggler` takes a few minutes and prints the medians of interleaved rounds: the promise
-//! is a ratio of at most 1.10. As a test each case runs once with a small file, and nothing is measured.
+//! `cargo bench --bench straggler` takes a few minutes and prints the medians of interleaved rounds: the
+//! promise is a ratio of at most 1.10. As a test each case runs once with a small file, and nothing is
+//! measured.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

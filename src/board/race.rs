@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Board, Job};
 use crate::limits::{LATE_BLOCKS, LATE_MIN, LATE_UNKNOWN};
-use crate::plan::LeaseId;
+use crate::plan::{Lease, LeaseId};
 use crate::stragglers::Receipt;
 
 /// What an idle lane says of itself.
@@ -35,6 +35,16 @@ impl Asker {
 }
 
 impl Board {
+    /// Something more for a lane at work that has nothing to do but to wait for its writes.
+    ///
+    /// Where blocks go in order, all lanes may come to wait for the one that is late.
+    pub(crate) fn more(&self, job: &Job, asker: &Asker) -> Option<Lease> {
+        let mut state = self.lock();
+        state.plan_of(job)?;
+        let others = state.at_work.saturating_sub(1);
+        state.lease(asker, others, self.rules.window, Instant::now())
+    }
+
     /// Asks whether a lane may begin a block of its lease; false if it was recalled or the stage is over.
     pub(crate) fn claim(&self, job: &Job, lease: LeaseId, index: u32) -> bool {
         self.lock().plan_of(job).is_some_and(|plan| plan.claim(lease, index))

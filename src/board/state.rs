@@ -7,7 +7,7 @@ use super::{Asker, Deal, Ending, Job, Manner};
 use crate::error::Result;
 use crate::limits::RECALL_BLOCKS_MIN;
 use crate::pace::Pace;
-use crate::plan::{Plan, Want};
+use crate::plan::{Lease, Plan, Want};
 use crate::stragglers::Stragglers;
 use crate::throttle::Throttle;
 
@@ -62,45 +62,58 @@ impl State {
 
     /// What a lane is to do, if there is something.
     pub(super) fn deal(&mut self, asker: &Asker, window: u32, now: Instant) -> Option<Deal> {
-        let lanes = self.lanes();
         match &mut self.stage {
             Stage::Unprobed => {
                 self.stage = Stage::Probing;
                 Some(Deal::Probe(self.manner))
             }
-            Stage::Running(job, plan) => {
-                if self.at_work >= lanes {
-                    return None;
-                }
-                let fair = plan.free_blocks().div_ceil(lanes);
-                let (at_most, below) = match job.sink.is_in_order() {
-                    true => ((window / lanes).max(1), plan.landed_prefix().saturating_add(window)),
-                    false => (u32::MAX, u32::MAX),
-                };
-                let at_least = if lanes == 1 { u32::MAX } else { asker.at_least.min(fair).max(1) };
-                let want = Want { lanes, at_least, at_most, below };
-                let mut lease = plan.lease(&want);
-                if lease.is_none() && lanes > 1 && at_most == u32::MAX {
-                    lease = plan.recall(at_least.max(RECALL_BLOCKS_MIN));
-                }
-                if lease.is_none() {
-                    let share = self.throttle.as_ref().map_or(Duration::ZERO, |throttle| {
-                        throttle.price(plan.block_size()).saturating_mul(self.at_work + 1)
-                    });
-                    // Under a rate limit a block takes its lane's share of it, whatever the connections can
-                    // do.
-                    lease = plan.take_late(asker.patience().max(share.saturating_mul(2)), now);
-                    if lease.is_some() {
-                        // The late lane may still wait for an answer that it has no use for now.
-                        job.stir();
-                    }
-                }
-                let lease = lease?;
-                plan.begun(lease.id, now);
-                Some(Deal::Fetch(Arc::clone(job), lease))
+            Stage::Running(job, _) => {
+                let job = Arc::clone(job);
+                let lease = self.lease(asker, self.at_work, window, now)?;
+                Some(Deal::Fetch(job, lease))
             }
             Stage::Probing | Stage::Ending(_) | Stage::Over(_) => None,
         }
+    }
+
+    /// Something to fetch for a lane beside which `others` are at work: what is free, what a slow lane has
+    /// not begun, or what a late lane has.
+    pub(super) fn lease(
+        &mut self,
+        asker: &Asker,
+        others: u32,
+        window: u32,
+        now: Instant,
+    ) -> Option<Lease> {
+        let lanes = self.lanes();
+        let Stage::Running(job, plan) = &mut self.stage else { return None };
+        if others >= lanes {
+            return None;
+        }
+        let fair = plan.free_blocks().div_ceil(lanes);
+        let (at_most, below) = match job.sink.is_in_order() {
+            true => ((window / lanes).max(1), plan.landed_prefix().saturating_add(window)),
+            false => (u32::MAX, u32::MAX),
+        };
+        let at_least = if lanes == 1 { u32::MAX } else { asker.at_least.min(fair).max(1) };
+        let want = Want { lanes, at_least, at_most, below };
+        let mut lease = plan.lease(&want);
+        if lease.is_none() && lanes > 1 && at_most == u32::MAX {
+            lease = plan.recall(at_least.max(RECALL_BLOCKS_MIN));
+        }
+        if lease.is_none() {
+            // Under a rate limit a block takes its lane's share of it, whatever the connections can do.
+            let block_size = plan.block_size();
+            let price =
+                self.throttle.as_ref().map_or(Duration::ZERO, |rate| rate.price(block_size));
+            let share = price.saturating_mul(others + 1);
+            lease = plan.take_late(asker.patience().max(share.saturating_mul(2)), now);
+            if lease.is_some() {
+                // The late lane may still wait for an answer that it has no use for now.
+                job.stir();
+            }
+        }
+        lease.inspect(|lease| plan.begun(lease.id, now))
     }
 
     /// Connections that there may be at present.

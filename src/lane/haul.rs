@@ -1,4 +1,4 @@
-//! Brings one lease home: as many answers as it takes, from the byte reached.
+//! Brings a lease home: as many answers as it takes, from the byte reached.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +10,7 @@ use super::writes::{Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{PROGRESS_BYTES_MIN, RETRY_AFTER_MAX};
+use crate::limits::{LATE_MIN, PROGRESS_BYTES_MIN, RETRY_AFTER_MAX};
 use crate::meter::Event;
 use crate::units::{narrow, rate, wide};
 
@@ -49,20 +49,24 @@ impl From<Error> for Stop {
 
 impl<'a> Haul<'a> {
     pub(super) fn new(lane: &'a mut Lane, job: Arc<Job>, lease: Lease) -> Self {
-        let first = lane.board.extent(&job, lease.blocks.start).map_or(0, |extent| extent.start);
-        let end = match job.version.size {
-            Some(_) => {
-                lane.board.extent(&job, lease.blocks.end - 1).map_or(first, |extent| extent.end)
-            }
-            None => u64::MAX,
-        };
+        let (cursor, end) = bounds(lane, &job, &lease);
         let (block, writes) = (None, Writes::default());
-        Self { lane, job, lease, cursor: first, end, block, writes, replaced: 0 }
+        Self { lane, job, lease, cursor, end, block, writes, replaced: 0 }
     }
 
-    /// Works until the lease has landed or must be given back. `first` is an answer that is there already.
+    /// Works until the lease has landed or was given back. `first` is an answer that is there already.
     pub(super) async fn run(mut self, first: Option<(Answer, Box<Response>)>, _: &AtWork<'_>) {
         self.job.sink.prepare(&self.lane.io, &self.lane.pool);
+        self.bring(first).await;
+        while let Some(more) = self.settle_all().await {
+            (self.cursor, self.end) = bounds(self.lane, &self.job, &more);
+            (self.lease, self.replaced) = (more, 0);
+            self.bring(None).await;
+        }
+    }
+
+    /// Receives the lease, and gives back what of it cannot be had.
+    async fn bring(&mut self, first: Option<(Answer, Box<Response>)>) {
         let started = (Instant::now(), self.cursor);
         let fetch = Arc::clone(&self.lane.fetch);
         let mut tries = Tries::new(&fetch);
@@ -94,9 +98,7 @@ impl<'a> Haul<'a> {
             // This was no measure of what the lane can do.
             self.lane.pulse.rate = 0.0;
         }
-        self.settle_all().await;
-        let Self { lane, job, lease, .. } = self;
-        lane.board.give_back(&job, lease.id);
+        self.lane.board.give_back(&self.job, self.lease.id);
     }
 
     /// Lets a block go that is not committed.
@@ -223,12 +225,12 @@ impl<'a> Haul<'a> {
             self.waste(block);
             return Err(Stop::LetGo);
         }
-        self.writes.start(&self.lane.io, &self.job, block);
+        self.writes.start(&self.lane.io, &self.job, self.lease.id, block);
         Ok(())
     }
 
     /// Takes note of the oldest write, which has finished.
-    fn settle(&self, (index, done): Written) -> Result<(), Stop> {
+    fn settle(&self, ((lease, index), done): Written) -> Result<(), Stop> {
         let block = match done {
             Ok(Ok(block)) => block,
             Ok(Err(error)) => {
@@ -241,7 +243,7 @@ impl<'a> Haul<'a> {
         if let (Some(follower), Some(block)) = (&self.job.follower, block) {
             follower.offer(block);
         }
-        self.lane.board.landed(&self.job, self.lease.id, index);
+        self.lane.board.landed(&self.job, lease, index);
         Ok(())
     }
 
@@ -251,13 +253,25 @@ impl<'a> Haul<'a> {
         block_size.min(self.job.version.size.unwrap_or(self.cursor) - start)
     }
 
-    /// Waits for all writes: none is in flight when the lane lets go of its lease.
-    async fn settle_all(&mut self) {
+    /// Waits for all writes: none is in flight when the lane lets go of the stage. Returns early with
+    /// something to do meanwhile, should they wait for a block that another lane is late with.
+    async fn settle_all(&mut self) -> Option<Lease> {
         while !self.writes.is_empty() {
-            let done = self.writes.oldest().await;
+            let done = tokio::select! {
+                biased;
+                done = self.writes.oldest() => done,
+                () = tokio::time::sleep(LATE_MIN) => {
+                    let asker = self.lane.pulse.asker(self.lane.fetch.block_size());
+                    match self.lane.board.more(&self.job, &asker) {
+                        Some(lease) => return Some(lease),
+                        None => continue,
+                    }
+                }
+            };
             // A failure is on the board; the other writes must end all the same.
             let _ = self.settle(done);
         }
+        None
     }
 
     /// Whether the lease is tried again after a failure; waits as long as the rules say.
@@ -327,6 +341,14 @@ impl<'a> Haul<'a> {
         }
         Stop::LetGo
     }
+}
+
+/// The byte offsets of a lease; it ends nowhere while the size is unknown.
+fn bounds(lane: &Lane, job: &Job, lease: &Lease) -> (u64, u64) {
+    let first = lane.board.extent(job, lease.blocks.start).map_or(0, |extent| extent.start);
+    let last = || lane.board.extent(job, lease.blocks.end - 1);
+    let end = job.version.size.map_or(u64::MAX, |_| last().map_or(first, |extent| extent.end));
+    (first, end)
 }
 
 /// Whether a server that fails like this may have had enough of so many connections.

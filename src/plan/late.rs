@@ -80,7 +80,7 @@ impl Plan {
     }
 
     /// Ends a lease at `end`: what it misses behind is another lane's business.
-    fn cut(&mut self, lease: LeaseId, end: u32) {
+    pub(super) fn cut(&mut self, lease: LeaseId, end: u32) {
         let out = self.leases.get_mut(&lease).expect("proof: the caller has found it");
         // Blocks are begun in order, so that none of these has landed.
         let blocks = out.blocks.end - end;

@@ -226,21 +226,18 @@ impl Plan {
         }
     }
 
-    /// Ends a lease: its blocks that have not landed are free again, unless another lane has them too.
+    /// Ends a lease: what its lane has not won is free again, unless another lane fills it too. What it has
+    /// won lands yet.
     ///
     /// Does nothing if the lease has ended already, so a lane may give back whatever it still has.
     pub(crate) fn give_back(&mut self, lease: LeaseId) {
-        if let Some(out) = self.leases.remove(&lease) {
-            let Range { start, end } = out.blocks;
-            let kept = out.making.filter(|block| self.holders(*block) > 0);
-            let freed = match kept {
-                Some(block) => {
-                    1 + self.free_missing(start..block) + self.free_missing(block + 1..end)
-                }
-                None => self.free_missing(start..end),
-            };
-            assert_eq!(freed, out.missing, "{lease:?} miscounted what it misses");
-        }
+        let Some(out) = self.leases.get(&lease) else { return };
+        let (making, end) = (out.making, out.blocks.end);
+        let from = making.unwrap_or(out.claimed).min(end);
+        let is_shared = making.is_some_and(|block| self.holders(block) > 1);
+        // Blocks are begun in order, so that none of these has landed.
+        self.free.insert(from + u32::from(is_shared)..end);
+        self.cut(lease, from);
     }
 
     /// Recalls the tail of a lease: it now ends at `end`, and its blocks from there that have not landed

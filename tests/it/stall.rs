@@ -48,11 +48,11 @@ impl Illness {
 /// Serves `file`. The first answers for which `is_ill` says so, at most `most` of them, are ill for ever.
 fn origin(file: File, illness: Illness, most: usize, is_ill: fn(&Request) -> bool) -> Running {
     let ill = AtomicUsize::new(0);
-    let script = move |request: &Request, reply: Reply| {
-        match is_ill(request) && ill.fetch_add(1, SeqCst) < most {
-            true => illness.befall(reply),
-            false => reply,
-        }
+    let script = move |request: &Request, reply: Reply| match is_ill(request)
+        && ill.fetch_add(1, SeqCst) < most
+    {
+        true => illness.befall(reply),
+        false => reply,
     };
     Origin::new().bent("/f.bin", file, script).start()
 }
@@ -204,9 +204,8 @@ fn fetched(outcome: &Outcome, text: &[u8]) -> u64 {
 fn connections_that_are_all_as_slow_fetch_nothing_twice() {
     let file = File::new(SIZE);
     for io in backends() {
-        let origin = Origin::new()
-            .bent("/f.bin", file, |_, reply| reply.dribble(16 << 10, DRIP))
-            .start();
+        let origin =
+            Origin::new().bent("/f.bin", file, |_, reply| reply.dribble(16 << 10, DRIP)).start();
         let outcome = run(&origin).args(["--io", io, "-c", "8", "--json"]).finish();
         outcome.assert_gives("f.bin", &file);
         assert_eq!(fetched(&outcome, &outcome.stdout), SIZE);
