@@ -39,8 +39,11 @@ pub const LATE_BLOCKS: u32 = 4;
 /// No block is late before this time: Linux sends a lost packet again after 200 ms at the earliest, and a
 /// single loss at the end should not be paid for with a block. Also how often an idle lane looks.
 pub const LATE_MIN: Duration = Duration::from_millis(250);
-/// A block is late after this time where the lane that asks has not yet fetched one and knows no better.
+/// A block is late after this time at the earliest where the lane that asks has not fetched one yet.
 pub const LATE_UNKNOWN: Duration = Duration::from_secs(3);
+/// Time that such a lane is thought to need for a block: a small file that comes slowly but surely, over a
+/// line that all connections share, must not be asked for twice.
+pub const OWN_UNKNOWN: Duration = Duration::from_secs(30);
 /// Bytes below which an attempt counts as one without progress.
 pub const PROGRESS_BYTES_MIN: u64 = 64 << 10;
 /// Most blocks of one file (file size / block size): the plan keeps a bit and a lease for each.

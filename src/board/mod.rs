@@ -9,7 +9,7 @@ mod race;
 mod state;
 
 pub(crate) use job::Job;
-pub(crate) use race::{Asker, Step};
+pub(crate) use race::{Asker, Making, Step};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

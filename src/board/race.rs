@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Board, Job};
-use crate::limits::{LATE_BLOCKS, LATE_MIN, LATE_UNKNOWN};
-use crate::plan::{Lease, LeaseId};
+use crate::limits::{LATE_BLOCKS, LATE_MIN, LATE_UNKNOWN, OWN_UNKNOWN};
+use crate::plan::{Lease, LeaseId, Patience};
 use crate::stragglers::Receipt;
 
 /// What an idle lane says of itself.
@@ -14,6 +14,17 @@ pub(crate) struct Asker {
     pub(crate) at_least: u32,
     /// Time that a request for one block usually takes it; `None` if it has not fetched any.
     pub(crate) block_time: Option<Duration>,
+}
+
+/// What a lane is filling.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Making {
+    /// The lane's number.
+    pub(crate) lane: usize,
+    pub(crate) lease: LeaseId,
+    /// The block, and how many bytes it has.
+    pub(crate) index: u32,
+    pub(crate) filled: u64,
 }
 
 /// What a lane is to do after a receive.
@@ -27,10 +38,14 @@ pub(crate) enum Step {
 }
 
 impl Asker {
-    /// Time after which a block that somebody else fills is late in the eyes of this lane.
-    pub(super) fn patience(&self) -> Duration {
-        let usual = self.block_time.map_or(LATE_UNKNOWN, |time| time.saturating_mul(LATE_BLOCKS));
-        usual.max(LATE_MIN)
+    /// When a block that somebody else fills is late in the eyes of this lane. `share` is the time that a
+    /// rate limit gives each block.
+    pub(super) fn patience(&self, share: Duration) -> Patience {
+        let Some(time) = self.block_time.map(|time| time.max(share)) else {
+            return Patience { limit: LATE_UNKNOWN.max(share * 2), own: OWN_UNKNOWN.max(share) };
+        };
+        let limit = time.saturating_mul(LATE_BLOCKS).max(LATE_MIN);
+        Patience { limit, own: time }
     }
 }
 
@@ -69,20 +84,17 @@ impl Board {
         losers.is_some()
     }
 
-    /// Takes note of what a lane has received for the block `index`, and says how it goes on.
-    pub(crate) fn received(
-        &self,
-        job: &Job,
-        (lease, index): (LeaseId, u32),
-        lane: usize,
-        receipt: &Receipt,
-    ) -> Step {
-        let mut state = self.lock();
-        let holds = state.plan_of(job).is_some_and(|plan| plan.holds(lease, index));
-        if !holds || job.is_cancelled() {
+    /// Takes note of what a lane has received for a block, and says how it goes on.
+    pub(crate) fn received(&self, job: &Job, making: &Making, receipt: &Receipt) -> Step {
+        let Making { lane, lease, index, filled } = *making;
+        let (mut state, now) = (self.lock(), Instant::now());
+        let Some(plan) = state.plan_of(job).filter(|plan| plan.holds(lease, index)) else {
             return Step::LetGo;
+        };
+        if receipt.bytes > 0 {
+            plan.heard(lease, filled, now);
         }
-        match state.stragglers.note(lane, receipt, Instant::now()) {
+        match state.stragglers.note(lane, receipt, now) {
             true => Step::Afresh,
             false => Step::GoOn,
         }

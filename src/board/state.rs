@@ -107,7 +107,7 @@ impl State {
             let price =
                 self.throttle.as_ref().map_or(Duration::ZERO, |rate| rate.price(block_size));
             let share = price.saturating_mul(others + 1);
-            lease = plan.take_late(asker.patience().max(share.saturating_mul(2)), now);
+            lease = plan.take_late(&asker.patience(share), now);
             if lease.is_some() {
                 // The late lane may still wait for an answer that it has no use for now.
                 job.stir();

@@ -67,6 +67,11 @@ impl<'a> Haul<'a> {
 
     /// Receives the lease, and gives back what of it cannot be had.
     async fn bring(&mut self, first: Option<(Answer, Box<Response>)>) {
+        if self.lease.twin {
+            let block = self.lease.blocks.start;
+            let message = format!("block {block} is late: asking for it once more");
+            self.lane.fetch.meter.tell(Event::Detail(message));
+        }
         let started = (Instant::now(), self.cursor);
         let fetch = Arc::clone(&self.lane.fetch);
         let mut tries = Tries::new(&fetch);

@@ -25,7 +25,7 @@ use self::ask::Judged;
 use self::haul::Haul;
 use self::tries::{Tries, Verdict};
 use crate::block::Pool;
-use crate::board::{Anew, Asker, AtWork, Board, Deal, Job, Manner, Step};
+use crate::board::{Anew, Asker, AtWork, Board, Deal, Job, Making, Manner, Step};
 use crate::error::{Error, Kind};
 use crate::fetch::{Fetch, Opened};
 use crate::gate::{Answer, Ask, Version};

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::haul::{Haul, Stop};
-use super::{Anew, Answer, Response, Step};
+use super::{Anew, Answer, Making, Response, Step};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
 use crate::io::Received;
@@ -95,8 +95,10 @@ impl Haul<'_> {
 
     /// Takes note of a receive: whether the connection is still worth it.
     fn judge(&mut self, clock: &mut Clock, receipt: &Receipt) -> Result<(), Stop> {
-        let place = (self.lease.id, self.index());
-        match self.lane.board.received(&self.job, place, self.lane.number, receipt) {
+        let filled = self.block.as_ref().map_or(0, |block| wide(block.filled()));
+        let (lane, lease, index) = (self.lane.number, self.lease.id, self.index());
+        let making = Making { lane, lease, index, filled };
+        match self.lane.board.received(&self.job, &making, receipt) {
             Step::LetGo => return Err(Stop::LetGo),
             Step::Afresh if self.replaced < SLOW_MAX => {
                 self.replaced += 1;

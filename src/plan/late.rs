@@ -9,12 +9,29 @@ use std::time::{Duration, Instant};
 
 use super::{Lease, LeaseId, Plan};
 use crate::limits::COPIES_MAX;
+use crate::units::as_f64;
+
+/// When an idle lane takes a lease for late.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Time that every block has, and every silence in it.
+    pub limit: Duration,
+    /// Time that the idle lane would take itself: what will be there sooner is not late.
+    pub own: Duration,
+}
 
 impl Plan {
     /// Starts the clock of a lease: it was just dealt, or there is memory for the block that was claimed.
     pub(crate) fn begun(&mut self, lease: LeaseId, now: Instant) {
         if let Some(out) = self.leases.get_mut(&lease) {
             out.since = Some(now);
+        }
+    }
+
+    /// Notes that a lane has `filled` bytes of its block by now.
+    pub(crate) fn heard(&mut self, lease: LeaseId, filled: u64, now: Instant) {
+        if let Some(out) = self.leases.get_mut(&lease) {
+            out.heard = Some((now, filled));
         }
     }
 
@@ -29,7 +46,7 @@ impl Plan {
     /// Only after this the block may land.
     pub(crate) fn win(&mut self, lease: LeaseId, index: u32, now: Instant) -> Option<u32> {
         let out = self.leases.get_mut(&lease).filter(|out| out.making == Some(index))?;
-        (out.making, out.since) = (None, Some(now));
+        (out.making, out.since, out.heard) = (None, Some(now), None);
         let losers: Vec<_> = self.makers(index).collect();
         for loser in &losers {
             self.cut(*loser, index);
@@ -40,15 +57,15 @@ impl Plan {
     /// Takes what the latest lane has not begun; otherwise leases the block that is latest in the making once
     /// more.
     ///
-    /// Late is a lease whose clock has run for `patience` at least. It keeps the block it is at: were that
+    /// A late lease keeps the block it is at: were that
     /// taken away, two lanes that are both late could take it from each other for ever. `None` if nothing is
     /// late, or all that is late has [`COPIES_MAX`] lanes already. A stream of unknown size is never late.
-    pub(crate) fn take_late(&mut self, patience: Duration, now: Instant) -> Option<Lease> {
+    pub(crate) fn take_late(&mut self, patience: &Patience, now: Instant) -> Option<Lease> {
         self.blocks?;
         let mut late: Vec<_> = self
             .leases
             .iter()
-            .filter(|(_, out)| out.is_late(patience, now))
+            .filter(|(_, out)| out.is_late(patience, self.block_size, now))
             .map(|(id, out)| (out.since, *id))
             .collect();
         late.sort_unstable();
@@ -68,13 +85,13 @@ impl Plan {
     fn double(
         &mut self,
         mut late: impl Iterator<Item = LeaseId>,
-        patience: Duration,
+        patience: &Patience,
         now: Instant,
     ) -> Option<Lease> {
+        let is_late = |id| self.leases[&id].is_late(patience, self.block_size, now);
         let block = late.find_map(|id| {
             let block = self.leases[&id].making?;
-            let all_late = self.makers(block).all(|id| self.leases[&id].is_late(patience, now));
-            (all_late && self.holders(block) < COPIES_MAX).then_some(block)
+            (self.makers(block).all(is_late) && self.holders(block) < COPIES_MAX).then_some(block)
         })?;
         Some(Lease { twin: true, ..self.deal(block..block + 1) })
     }
@@ -106,7 +123,44 @@ impl super::Out {
         self.claimed..self.blocks.end
     }
 
-    fn is_late(&self, patience: Duration, now: Instant) -> bool {
-        self.since.is_some_and(|since| now.saturating_duration_since(since) >= patience)
+    /// Whether its block has taken long enough, and is silent or still takes longer than the idle lane would.
+    fn is_late(&self, patience: &Patience, block_size: u64, now: Instant) -> bool {
+        let Some(since) = self.since else { return false };
+        let time = now.saturating_duration_since(since);
+        let (heard, filled) = self.heard.unwrap_or((since, 0));
+        let silence = now.saturating_duration_since(heard);
+        let left = as_f64(block_size.saturating_sub(filled)) / as_f64(filled);
+        let longer = time.as_secs_f64() * left >= patience.own.as_secs_f64();
+        time >= patience.limit && (silence >= patience.limit || longer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Want;
+    use super::*;
+
+    /// Whether a lane that would take `own` seconds finds the block late that has this many bytes of a
+    /// hundred after ten seconds, the last of them after `heard` seconds.
+    fn is_late(own: u64, heard: u64, filled: u64) -> bool {
+        let all = Want { lanes: 1, at_least: 1, at_most: 1, below: 1 };
+        let patience = Patience { limit: Duration::from_secs(3), own: Duration::from_secs(own) };
+        let mut plan = Plan::new(Some(100), 100).unwrap();
+        let (lease, start) = (plan.lease(&all).unwrap(), Instant::now());
+        plan.claim(lease.id, 0);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(plan.take_late(&patience, after(100)), None, "late while it waits for memory");
+        plan.begun(lease.id, start);
+        plan.heard(lease.id, filled, after(heard));
+        plan.take_late(&patience, after(10)).is_some()
+    }
+
+    #[test]
+    fn what_will_soon_be_there_is_not_late() {
+        assert!(!is_late(2, 9, 90), "a second to go");
+        assert!(is_late(2, 9, 50), "ten seconds to go");
+        assert!(!is_late(30, 9, 50), "nobody would be faster");
+        assert!(is_late(30, 9, 1), "a thousand seconds to go");
+        assert!(is_late(30, 7, 90), "silent");
     }
 }

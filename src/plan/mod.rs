@@ -1,6 +1,6 @@
 //! Leases runs of blocks and takes them back.
 //!
-//! The plan knows which blocks of one file are free, leased or landed, and nothing of bytes or connections.
+//! The plan knows which blocks of one file are free, leased or landed, and nothing of connections.
 //! Every block is in exactly one of the three states at any time; a landed block stays landed. A block that
 //! is late in the making (`late`) may be leased to a few lanes; it belongs to the first that has all of it.
 
@@ -9,6 +9,8 @@ mod late;
 mod runs;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use late::Patience;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -75,6 +77,8 @@ struct Out {
     making: Option<u32>,
     /// Since when its lane waits for the server alone; `None` while it waits for memory.
     since: Option<Instant>,
+    /// When something came for the block last, and how many bytes it has.
+    heard: Option<(Instant, u64)>,
 }
 
 impl Plan {
@@ -162,7 +166,7 @@ impl Plan {
         let granted = out.blocks.contains(&index);
         if granted {
             out.claimed = out.claimed.max(index + 1);
-            (out.making, out.since) = (Some(index), None);
+            (out.making, out.since, out.heard) = (Some(index), None, None);
         }
         granted
     }
@@ -195,6 +199,7 @@ impl Plan {
             blocks: blocks.clone(),
             making: Some(blocks.start),
             since: None,
+            heard: None,
         };
         let before = self.leases.insert(id, out);
         assert!(before.is_none(), "lease {id:?} is dealt twice");

@@ -11,7 +11,8 @@ use super::*;
 const ALL: Want = Want { lanes: 1, at_least: u32::MAX, at_most: u32::MAX, below: u32::MAX };
 
 /// Beyond this a lease is late.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(10);
+const PATIENCE: Patience = Patience { limit: LIMIT, own: Duration::ZERO };
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -77,7 +78,7 @@ struct Held {
 
 impl Held {
     fn is_late(&self, now: Instant) -> bool {
-        now - self.since >= PATIENCE
+        now - self.since >= LIMIT
     }
 
     fn is_done(&self) -> bool {
@@ -174,7 +175,7 @@ impl Model {
     /// Only from those who are late, and a second lane gets only what nobody can give up.
     fn late(&mut self, plan: &mut Plan) {
         let late = |held: &&Held| held.is_late(self.now);
-        let Some(taken) = plan.take_late(PATIENCE, self.now) else {
+        let Some(taken) = plan.take_late(&PATIENCE, self.now) else {
             let rests = self.leases.iter().filter(late).all(|held| held.rest.is_empty());
             assert!(rests, "what a late lane has not begun is left to it");
             for block in self.leases.iter().filter(late).filter_map(|held| held.making) {
