@@ -36,7 +36,8 @@ fn main() {
             extra.1 = extra.1.max(ill.fetched_bytes - ill.bytes);
             ratios.push(ill.time.as_secs_f64() / healthy.time.as_secs_f64());
             let times = (healthy.time.as_secs_f64(), ill.time.as_secs_f64());
-            report(&format!("{name}: healthy {:.2} s, one ill {:.2} s", times.0, times.1));
+            let io = healthy.io;
+            report(&format!("{io}: healthy {:.2} s, one ill {:.2} s", times.0, times.1));
         }
         ratios.sort_by(f64::total_cmp);
         let (first, last) = (ratios[0], ratios[ratios.len() - 1]);

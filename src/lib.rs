@@ -87,13 +87,14 @@
 //! ## Who is late
 //!
 //! An idle lane first takes what is free, then the rear half of what the slowest has not begun. After that it
-//! waits for somebody to be *late*: for a block that takes several times as long as it would take the idle lane
-//! (`plan/late`). It takes what the late lane has not begun, and when there is no such thing it fills the late
-//! block too. A block belongs to the first lane that has all of it: that one commits it, and the others are
-//! woken and let go. So one connection that hangs costs a block and a moment, whatever the sink.
+//! waits for somebody to be *late*: for a block that takes several times as long as it would take the idle
+//! lane (`plan/late`). It takes what the late lane has not begun, and when there is no such thing it fills
+//! the late block too. A block belongs to the first lane that has all of it: that one commits it, and the
+//! others are woken and let go. So one connection that hangs costs a block and a moment, whatever the sink.
 //!
-//! A lane that crawls beside its siblings while it has much to do (`stragglers`) drops its connection and asks
-//! on a fresh one, from the byte reached. Time in which it waits for the sink or the rate limit does not count.
+//! A lane that crawls beside its siblings while it has much to do (`stragglers`), or gets no answer, drops
+//! its connection and asks on a fresh one, from the byte reached. Time in which it waits for the sink or the
+//! rate limit does not count.
 //!
 //! ## Threads
 //!

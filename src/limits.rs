@@ -87,11 +87,15 @@ pub const SLOW_WINDOW: Duration = Duration::from_secs(1);
 /// Such times in a row that a lane must be too slow: two seconds outlast three packets lost in a row, whose
 /// timeouts double from 200 ms on.
 pub const SLOW_WINDOWS: u32 = 2;
+/// Time that an answer has to begin, at least, while other connections are at work: a request that is lost
+/// with a connection gone dead is sent again over a fresh one. A first packet lost twice has come through by
+/// then.
+pub const ANSWER_LATE_MIN: Duration = Duration::from_secs(4);
 /// Share of the median of the others below which a lane is too slow. It brings next to nothing then, so that
 /// a fresh connection can only do better.
 pub const SLOW_SHARE: f64 = 0.05;
-/// Times that one lease gets a fresh connection because its own is too slow: where that does not help, the
-/// server is to blame or the path, and others take the lease over.
+/// Times that one lease gets a fresh connection because its own is too slow or does not answer: where that
+/// does not help, the server is to blame or the path, and others take the lease over.
 pub const SLOW_MAX: u32 = 2;
 /// Attempts after the first that a run of failures without any progress may cost.
 pub const RETRIES_DEFAULT: u32 = 8;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Board, Job};
-use crate::limits::{LATE_BLOCKS, LATE_MIN, LATE_UNKNOWN, OWN_UNKNOWN};
+use crate::limits::{ANSWER_LATE_MIN, LATE_BLOCKS, LATE_MIN, LATE_UNKNOWN, OWN_UNKNOWN};
 use crate::plan::{Lease, LeaseId, Patience};
 use crate::stragglers::Receipt;
 
@@ -98,6 +98,21 @@ impl Board {
             true => Step::Afresh,
             false => Step::GoOn,
         }
+    }
+
+    /// Takes note of how long an answer took to begin.
+    pub(crate) fn answered(&self, time: Duration) {
+        let mut state = self.lock();
+        state.answer_time = state.answer_time.max(time);
+    }
+
+    /// Time after which a request that begins now should be sent again over a fresh connection; `None` while
+    /// nobody else is at work.
+    pub(crate) fn answer_limit(&self, now: Instant) -> Option<Duration> {
+        let held = self.held(now);
+        let state = self.lock();
+        let usual = state.answer_time.saturating_mul(LATE_BLOCKS);
+        (state.at_work > 1).then(|| held.saturating_add(usual.max(ANSWER_LATE_MIN)))
     }
 
     /// Whether a block is still for the lane of this lease to fill.

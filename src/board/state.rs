@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) lanes_max: u32,
     pub(super) throttle: Option<Throttle>,
     pub(super) stragglers: Stragglers,
+    /// The longest that an answer has taken to begin.
+    pub(super) answer_time: Duration,
     /// Nobody asks before: the server wanted us to wait.
     pub(super) hold: Option<Instant>,
     pub(super) changes: u32,
@@ -54,6 +56,7 @@ impl State {
             lanes_max: u32::MAX,
             throttle,
             stragglers: Stragglers::default(),
+            answer_time: Duration::ZERO,
             hold: None,
             changes: 0,
             breaks: 0,

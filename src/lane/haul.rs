@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ask::Judged;
 use super::tries::{Tries, Verdict};
@@ -10,7 +10,7 @@ use super::writes::{Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{LATE_MIN, PROGRESS_BYTES_MIN, RETRY_AFTER_MAX};
+use crate::limits::{LATE_MIN, PROGRESS_BYTES_MIN, RETRY_AFTER_MAX, SLOW_MAX};
 use crate::meter::Event;
 use crate::units::{narrow, rate, wide};
 
@@ -27,7 +27,7 @@ pub(super) struct Haul<'a> {
     pub(super) block: Option<Block>,
     /// Blocks on their way into the sink, oldest first.
     pub(super) writes: Writes,
-    /// Times that its connection was replaced because it was too slow.
+    /// Times that the connection of this lease was replaced because it was too slow.
     pub(super) replaced: u32,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Haul<'a> {
 pub(super) enum Stop {
     /// This connection failed; the lease may be tried again.
     Failed(Error),
-    /// This connection brings next to nothing; a fresh one goes on from the byte reached.
+    /// This connection brings nothing or next to it; a fresh one goes on from the byte reached.
     Slow,
     /// The stage is over, a sink failed or another lane has the rest: the board knows already.
     LetGo,
@@ -135,6 +135,7 @@ impl<'a> Haul<'a> {
             None => self.request().await?,
         };
         self.job.responses.fetch_add(1, Relaxed);
+        self.lane.board.answered(response.waited);
         let fetch = Arc::clone(&self.lane.fetch);
         let _receiving = fetch.meter.connection();
         self.receive(&answer, response).await
@@ -148,9 +149,13 @@ impl<'a> Haul<'a> {
         };
         let ask = Ask { range };
         let (job, released) = (Arc::clone(&self.job), self.released());
+        let limit = self.lane.board.answer_limit(Instant::now());
+        let limit = limit.filter(|_| self.replaced < SLOW_MAX).unwrap_or(Duration::MAX);
+        let late = tokio::time::sleep(limit);
         let judged = tokio::select! {
             biased;
             () = released => return Err(Stop::LetGo),
+            () = late => return Err(self.replace()),
             judged = self.lane.ask(&ask, Some(&job)) => judged?,
         };
         match judged {
@@ -169,6 +174,14 @@ impl<'a> Haul<'a> {
                 Err(self.anew(&Anew::OneStream))
             }
         }
+    }
+
+    /// Gives the connection up for a fresh one.
+    pub(super) fn replace(&mut self) -> Stop {
+        self.replaced += 1;
+        let message = "replacing a connection that is far slower than the others";
+        self.lane.fetch.meter.tell(Event::Detail(message.into()));
+        Stop::Slow
     }
 
     /// The block at the cursor: the one that is being filled, or one from the sink, which may take its time.

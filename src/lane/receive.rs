@@ -101,10 +101,7 @@ impl Haul<'_> {
         match self.lane.board.received(&self.job, &making, receipt) {
             Step::LetGo => return Err(Stop::LetGo),
             Step::Afresh if self.replaced < SLOW_MAX => {
-                self.replaced += 1;
-                let message = "replacing a connection that is far slower than the others";
-                self.lane.fetch.meter.tell(Event::Detail(message.into()));
-                return Err(Stop::Slow);
+                return Err(self.replace());
             }
             Step::Afresh | Step::GoOn => {}
         }

@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use ringpull::{Chunk, Downloader};
 
 use crate::harness::{Outcome, Run, parse_events};
-use crate::origin::{Body, Cut, File, Latch, Origin, Reply, Request, Running};
+use crate::origin::{Body, Certificate, Cut, File, Latch, Origin, Reply, Request, Running};
 use crate::ways::{backends, every_way};
 
 const BLOCK: u64 = 64 << 10;
@@ -190,6 +190,44 @@ fn a_connection_far_slower_than_the_others_is_replaced_and_its_bytes_are_kept() 
         assert_eq!(again.len(), 1, "asked again from {again:?} of {slow:?}");
         let reached = again[0];
         assert!(reached > 0 && reached < BLOCK && reached % 100 == 0, "{reached} bytes kept");
+    }
+}
+
+#[test]
+fn a_request_that_gets_no_answer_is_sent_again_while_others_are_at_work() {
+    let file = File::new(300 * BLOCK);
+    for io in backends() {
+        let script = |request: &Request, reply: Reply| match request.nth {
+            3 => Illness::Mute.befall(reply),
+            _ => reply.dribble(32 << 10, DRIP),
+        };
+        let origin = Origin::new().bent("/f.bin", file, script).start();
+        run(&origin).args(["--io", io, "-c", "8"]).finish().assert_gives("f.bin", &file);
+        let log = origin.log();
+        let same = log.iter().filter(|request| request.range == log[3].range);
+        assert_eq!(same.count(), 2, "{:?}", log[3].range);
+    }
+}
+
+#[test]
+fn it_does_not_matter_what_frames_the_body() {
+    let file = File::new(SIZE);
+    let ill = |request: &Request, reply: Reply| match request.nth {
+        0 => reply.cut(3 * BLOCK + 1000, Cut::Stall),
+        _ => reply,
+    };
+    let chunked = move |request: &Request, reply: Reply| ill(request, reply.chunked(&[5000]));
+    for io in backends() {
+        for write in ["buffered", "mmap"] {
+            let framed = Origin::new().bent("/f.bin", file, chunked).start();
+            let args = ["--io", io, "--write", write, "-c", "8"];
+            run(&framed).args(args).finish().assert_gives("f.bin", &file);
+            let certificate = Certificate::valid_for("localhost");
+            let secret = Origin::new().tls(certificate).bent("/f.bin", file, ill).start();
+            let authority = &secret.certificate.as_ref().unwrap().authority_pem;
+            let run = run(&secret).put("ca.pem", authority.as_bytes()).args(args);
+            run.args(["--cacert", "ca.pem"]).finish().assert_gives("f.bin", &file);
+        }
     }
 }
 
