@@ -86,6 +86,10 @@ pub const CRAWL_TIME: Duration = Duration::from_secs(10);
 pub const SLOW_WINDOW: Duration = Duration::from_secs(1);
 /// Such times in a row that a lane must be too slow: two seconds outlast three packets lost in a row, whose
 /// timeouts double from 200 ms on.
+///
+/// Measured with eight connections of 4 MiB/s each and 320 MiB (`benches/straggler.rs`, five interleaved
+/// rounds): with one of them at a hundredth the download takes 1.05 times as long (1.01 to 1.07), on io_uring
+/// and epoll, and no byte is fetched twice.
 pub const SLOW_WINDOWS: u32 = 2;
 /// Time that an answer has to begin, at least, while other connections are at work: a request that is lost
 /// with a connection gone dead is sent again over a fresh one. A first packet lost twice has come through by

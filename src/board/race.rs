@@ -120,6 +120,11 @@ impl Board {
         !job.is_cancelled() && self.lock().plan_of(job).is_some_and(|plan| plan.holds(lease, index))
     }
 
+    /// Whether several lanes fill a block.
+    pub(crate) fn is_shared(&self, job: &Job, index: u32) -> bool {
+        self.lock().plan_of(job).is_some_and(|plan| plan.holders(index) > 1)
+    }
+
     /// Waits until there is no use in filling a block of a lease: the stage is over, or another lane has it.
     pub(crate) async fn released(&self, job: &Job, lease: LeaseId, index: u32) {
         loop {

@@ -315,8 +315,8 @@ impl<'a> Haul<'a> {
         {
             board.hold(wait, Instant::now());
         }
-        // The lanes ahead wait for this lease, and nobody else is free to take it; but a twin has another.
-        let is_needed = self.job.sink.is_in_order() && !self.lease.twin;
+        // The lanes ahead wait for this block, and nobody else has it.
+        let is_needed = self.job.sink.is_in_order() && !board.is_shared(&self.job, self.index());
         let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
             true if !is_needed => return false,
             true => {

@@ -16,10 +16,13 @@ use crate::plan::LeaseId;
 
 /// The writes of one lane, oldest first.
 #[derive(Default)]
-pub(super) struct Writes(VecDeque<((LeaseId, u32), JoinHandle<Result<Option<Block>>>)>);
+pub(super) struct Writes(VecDeque<(Place, JoinHandle<Result<Option<Block>>>)>);
+
+/// Which lease a block belongs to, and its number.
+type Place = (LeaseId, u32);
 
 /// The end of a write: the lease and the block's number, and its memory if that is still ours.
-pub(super) type Written = ((LeaseId, u32), Result<Result<Option<Block>>, JoinError>);
+pub(super) type Written = (Place, Result<Result<Option<Block>>, JoinError>);
 
 impl Writes {
     /// Starts to put a full block into the sink.

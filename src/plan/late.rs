@@ -107,7 +107,7 @@ impl Plan {
     }
 
     /// The number of lanes that fill a block.
-    pub(super) fn holders(&self, block: u32) -> u32 {
+    pub(crate) fn holders(&self, block: u32) -> u32 {
         u32::try_from(self.makers(block).count()).unwrap_or(u32::MAX)
     }
 

@@ -142,3 +142,33 @@ impl Drop for Window {
         self.shared.returned.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_second_copy_goes_into_the_file_when_the_window_is_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let part = Part::create(&dir.path().join("f")).unwrap();
+        let mmap = Mmap::open(&part, Some(8192)).unwrap();
+        let place = Place { index: 1, offset: 4096, length: 4096 };
+        let (mut window, mut copy) = (mmap.lend(place), Block::own(place));
+        copy.fill_from(&[2; 4096]);
+        runtime.block_on(async {
+            let io = Io::Epoll(Rc::default());
+            let mut commit = pin!(mmap.commit(&io, copy));
+            let mut context = std::task::Context::from_waker(Waker::noop());
+            assert!(commit.as_mut().poll(&mut context).is_pending());
+            window.fill_from(&[1; 4096]);
+            drop(window);
+            commit.await.unwrap();
+        });
+        assert_eq!(mmap.lend(place).padded(4096), [2; 4096]);
+    }
+}
