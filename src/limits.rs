@@ -87,8 +87,8 @@ pub const SLOW_WINDOW: Duration = Duration::from_secs(1);
 /// Such times in a row that a lane must be too slow: two seconds outlast three packets lost in a row, whose
 /// timeouts double from 200 ms on.
 ///
-/// Measured with eight connections of 4 MiB/s each and 320 MiB (`benches/straggler.rs`, five interleaved
-/// rounds): with one of them at a hundredth the download takes 1.05 times as long (1.01 to 1.07), on io_uring
+/// Measured with eight connections of 4 MiB/s each and 320 MiB (`benches/straggler.rs`, ten interleaved
+/// rounds): with one of them at a hundredth the download takes 1.05 times as long (1.00 to 1.08), on io_uring
 /// and epoll, and no byte is fetched twice.
 pub const SLOW_WINDOWS: u32 = 2;
 /// Time that an answer has to begin, at least, while other connections are at work: a request that is lost
@@ -160,6 +160,20 @@ pub const NAME_BYTES_MAX: usize = 200;
 /// follows the wall (256 MiB: 116 and 158 ms). On epoll direct is level at 1 MiB and ahead from 4 MiB on.
 pub const DIRECT_BYTES_MIN: u64 = 4 << 20;
 
+/// Most bytes of a ledger: one that is longer is not believed, and not written on.
+pub const LEDGER_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes of a line of a ledger: the longest holds the validators, which a response head bounds, with
+/// each byte escaped at worst.
+pub const LEDGER_LINE_BYTES_MAX: usize = 512 << 10;
+/// Landed bytes that a line of the ledger waits for: what a kill may cost beside what was in flight.
+pub const LEDGER_WRITE_BYTES_MIN: u64 = 1 << 20;
+/// Lines that a download without interruption may cost; for larger files each names more.
+pub const LEDGER_WRITES: u64 = 64 << 10;
+/// Landed bytes after which the ledger has the part file synced: what a power cut may cost.
+pub const LEDGER_SYNC_BYTES: u64 = 512 << 20;
+/// Time after which it has it synced all the same.
+pub const LEDGER_SYNC_EVERY: Duration = Duration::from_secs(5);
+
 /// Connections that `ringpull serve` answers at a time.
 pub const SERVE_CONNECTIONS_MAX: usize = 1024;
 
@@ -169,4 +183,5 @@ const _: () = assert!(
     CONNECTIONS_AUTO_FIRST <= CONNECTIONS_AUTO_MAX && CONNECTIONS_AUTO_MAX <= CONNECTIONS_MAX
 );
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
+const _: () = assert!(LEDGER_LINE_BYTES_MAX > 7 * HEAD_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);

@@ -71,6 +71,11 @@ pub(crate) fn part(target_name: &OsStr, directory: &Path) -> String {
     beside(target_name, directory, "part")
 }
 
+/// The name of the file that remembers what of a partial download has landed.
+pub(crate) fn ledger(target_name: &OsStr, directory: &Path) -> String {
+    beside(target_name, directory, "ledger")
+}
+
 fn beside(target_name: &OsStr, directory: &Path, suffix: &str) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(directory.as_os_str().as_bytes());

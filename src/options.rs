@@ -45,6 +45,8 @@ pub struct Options {
     pub assume_immutable: bool,
     /// Replaces an existing target.
     pub overwrite: bool,
+    /// Forgets what an earlier run has left, and starts from the first byte.
+    pub restart: bool,
     /// Takes the file name from the server's Content-Disposition, where the target is a directory.
     pub content_disposition: bool,
     /// Makes the file durable before success; without it the page cache may still hold the last bytes.
@@ -72,6 +74,7 @@ impl Default for Options {
             checksum: None,
             assume_immutable: false,
             overwrite: false,
+            restart: false,
             content_disposition: false,
             sync: true,
             retries: limits::RETRIES_DEFAULT,

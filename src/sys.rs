@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,6 +44,71 @@ pub(crate) fn allocate(file: &File, size: u64) -> io::Result<()> {
         }
         done => Ok(done?),
     }
+}
+
+/// Names a file beyond its path: its inode number, and its birth or, where the file system knows none, its
+/// device.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct FileId {
+    inode: u64,
+    /// Seconds since 1970, and nanoseconds. Numbers of inodes are given again; births differ.
+    born: Option<(i64, u32)>,
+    /// Devices are numbered anew with each boot, so this counts only where nothing better is known.
+    device: Option<u64>,
+}
+
+/// The name of an open file that no copy of it has.
+pub(crate) fn file_id(file: &File) -> io::Result<FileId> {
+    let flags = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let stat = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, flags).ok();
+    let stat = stat.filter(|stat| stat.stx_mask & StatxFlags::BTIME.bits() != 0);
+    let born = stat.map(|stat| (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
+    let meta = file.metadata()?;
+    let device = if born.is_none() { Some(meta.dev()) } else { None };
+    Ok(FileId { inode: meta.ino(), born, device })
+}
+
+/// Names the time during which this file system's page cache has kept what was written to it: one boot, and
+/// one mount in it. `None` where the system does not say.
+///
+/// It is a hash: neither machine nor mount can be read from it.
+pub(crate) fn epoch(file: &File) -> Option<String> {
+    let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+    // STATX_MNT_ID_UNIQUE (Linux 6.8) is never given twice in a boot; STATX_MNT_ID (5.8) may be, but only
+    // after the mount is gone. rustix 1.1 has the field but no name for the newer flag.
+    let unique = StatxFlags::from_bits_retain(0x4000);
+    let flags = unique | StatxFlags::MNT_ID;
+    let stat = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, flags).ok()?;
+    if stat.stx_mask & flags.bits() == 0 {
+        return None;
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&boot);
+    hasher.update(&stat.stx_mnt_id.to_le_bytes());
+    hasher.update(&file.metadata().ok()?.dev().to_le_bytes());
+    Some(hasher.finalize().to_hex()[..32].to_owned())
+}
+
+/// Opens a file again: the same file by a description of its own, with its own offset, flags and errors.
+pub(crate) fn reopen(file: &File) -> io::Result<File> {
+    use std::os::fd::AsRawFd as _;
+    File::options().read(true).write(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Whether the path still names this very file.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// Whether this is a regular file of the user we act for, by no other name somewhere else, that nobody else
+/// can write to: what others plant in our way is not taken for our own.
+pub(crate) fn is_our_own(meta: &std::fs::Metadata) -> bool {
+    let is_private = meta.mode() & 0o022 == 0;
+    let is_ours = meta.uid() == rustix::process::geteuid().as_raw();
+    meta.is_file() && meta.nlink() == 1 && is_ours && is_private
 }
 
 /// Renames without replacing (renameat2(2), `RENAME_NOREPLACE`).

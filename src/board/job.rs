@@ -1,19 +1,29 @@
 //! One version of the file on its way into one sink, and the flag that ends it.
 
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use super::Manner;
 use crate::digest::Follower;
+use crate::error::Error;
+use crate::fetch::Partial;
 use crate::gate::Version;
-use crate::sink::{Part, Sink};
+use crate::ledger::{Due, Ledger};
+use crate::sink::Sink;
 
 /// One version of the file on its way into one sink.
 pub(crate) struct Job {
     pub(crate) sink: Sink,
-    part: Mutex<Option<Part>>,
+    partial: Mutex<Option<Partial>>,
+    ledger: Option<Arc<Ledger>>,
+    /// Bytes that an earlier run has left.
+    pub(crate) resumed_bytes: u64,
+    target: PathBuf,
     pub(crate) follower: Option<Follower>,
     pub(crate) version: Version,
     pub(crate) manner: Manner,
@@ -34,14 +44,19 @@ struct Cancel {
 impl Job {
     pub(crate) fn new(
         sink: Sink,
-        part: Option<Part>,
+        partial: Option<Partial>,
         follower: Option<Follower>,
         version: Version,
         manner: Manner,
     ) -> Self {
         Self {
             sink,
-            part: Mutex::new(part),
+            ledger: partial.as_ref().and_then(|partial| partial.ledger.clone()),
+            resumed_bytes: partial.as_ref().map_or(0, |partial| partial.resumed_bytes),
+            target: partial
+                .as_ref()
+                .map_or_else(PathBuf::new, |partial| partial.part.target().to_owned()),
+            partial: Mutex::new(partial),
             follower,
             version,
             manner,
@@ -51,9 +66,33 @@ impl Job {
         }
     }
 
-    /// Takes the part file, to publish it.
-    pub(crate) fn take_part(&self) -> Option<Part> {
-        self.part.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Takes the files, to publish or to leave them.
+    pub(crate) fn take_partial(&self) -> Option<Partial> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Removes the files: the download starts anew, or the bytes are wrong.
+    pub(crate) fn forget(&self) {
+        if let Some(partial) = &*self.partial.lock().unwrap_or_else(PoisonError::into_inner) {
+            partial.forget();
+        }
+    }
+
+    /// A sync that failed: what it should have made durable may be lost.
+    pub(crate) fn sync_failed(&self, error: std::io::Error) -> Error {
+        Error::local("sync", &self.target, error)
+    }
+
+    /// What remembers the bytes that land, if the download can be continued.
+    pub(crate) fn ledger(&self) -> Option<&Arc<Ledger>> {
+        self.ledger.as_ref()
+    }
+
+    /// Notes bytes that are in the part file, and returns the sync that is due by now.
+    pub(crate) fn landed(&self, bytes: Range<u64>, syncs: bool) -> Option<Due> {
+        let ledger = self.ledger.as_ref()?;
+        ledger.landed(bytes);
+        if syncs { ledger.due(Instant::now()) } else { None }
     }
 
     /// Whether ranges must be asked for without a condition here.

@@ -117,16 +117,18 @@ impl Board {
         }
     }
 
-    /// Begins to fetch: the probing lane has opened a sink. Returns the lease that its answer serves.
+    /// Begins to fetch: the probing lane has opened a sink. Returns the lease that its answer serves: as many
+    /// `blocks` from the first that is free, or none.
     pub(crate) fn run(&self, job: Arc<Job>, plan: Plan, blocks: u32) -> Option<Lease> {
         let mut state = self.lock();
         if !matches!(state.stage, Stage::Probing) {
             return None;
         }
         let mut plan = plan;
-        let lease =
-            plan.lease(&Want { lanes: 1, at_least: blocks, at_most: blocks, below: u32::MAX });
-        state.stage = Stage::Running(Arc::clone(&job), plan);
+        let want = Want { lanes: 1, at_least: blocks, at_most: blocks, below: u32::MAX };
+        let lease = if blocks > 0 { plan.lease(&want) } else { None };
+        follow(&job, &plan);
+        state.stage = Stage::Running(job, plan);
         state.check_complete();
         self.wake(state);
         lease
@@ -137,12 +139,7 @@ impl Board {
         let mut state = self.lock();
         let Some(plan) = state.plan_of(job) else { return };
         plan.landed(lease, index);
-        let frontier = plan.landed_prefix();
-        let offset = plan.blocks().is_none_or(|blocks| frontier < blocks);
-        let offset = if offset { Some(plan.extent(frontier).start) } else { plan.size() };
-        if let (Some(follower), Some(offset)) = (&job.follower, offset) {
-            follower.landed_below(offset);
-        }
+        follow(job, plan);
         let windowed = job.sink.is_in_order();
         state.check_complete();
         if windowed || matches!(state.stage, Stage::Ending(_)) {
@@ -349,6 +346,16 @@ impl Drop for AtWork<'_> {
             state.stage = Stage::Unprobed;
         }
         self.0.settle(state);
+    }
+}
+
+/// Tells the digest how far it may read.
+fn follow(job: &Job, plan: &Plan) {
+    let frontier = plan.landed_prefix();
+    let is_inside = plan.blocks().is_none_or(|blocks| frontier < blocks);
+    let offset = if is_inside { Some(plan.extent(frontier).start) } else { plan.size() };
+    if let (Some(follower), Some(offset)) = (&job.follower, offset) {
+        follower.landed_below(offset);
     }
 }
 

@@ -91,6 +91,9 @@ pub(crate) struct OutputArgs {
     /// Replace a file that is already there
     #[arg(long, env = "RINGPULL_OVERWRITE", value_parser = FalseyValueParser::new())]
     pub(crate) overwrite: bool,
+    /// Forget what an interrupted run has left, and start from the first byte
+    #[arg(long, env = "RINGPULL_RESTART", value_parser = FalseyValueParser::new())]
+    pub(crate) restart: bool,
     /// Do not wait until the file is on disk
     #[arg(long, env = "RINGPULL_NO_SYNC", value_parser = FalseyValueParser::new())]
     pub(crate) no_sync: bool,

@@ -121,6 +121,7 @@ fn options(args: &DownloadArgs, login: &Login) -> Result<Options> {
     options.checksum = args.integrity.checksum.clone();
     options.assume_immutable = args.integrity.assume_immutable;
     options.overwrite = args.output.overwrite;
+    options.restart = args.output.restart;
     options.content_disposition = args.output.content_disposition;
     options.sync = !args.output.no_sync;
     options.retries = args.network.retries.unwrap_or(options.retries);
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn what_is_said_reaches_the_options() {
         let argv = "-c 9 -t 3 -b 64k -w mmap --io epoll --limit-rate 1M --max-filesize 2G \
-             --assume-immutable --overwrite --content-disposition --no-sync --retries 0 \
+             --assume-immutable --overwrite --restart --content-disposition --no-sync --retries 0 \
              --stall-timeout 1.5 --max-time 60 http://h/f";
         let options =
             check(&argv.split_whitespace().collect::<Vec<_>>()).unwrap().items.remove(0).options;
@@ -245,7 +246,12 @@ mod tests {
         assert_eq!(options.threads.map(|threads| threads.get()), Some(3));
         assert_eq!((options.block_size, options.write), (64 << 10, Write::Mmap));
         assert_eq!((options.limit_rate, options.max_filesize), (Some(1 << 20), Some(2 << 30)));
-        assert!(options.assume_immutable && options.overwrite && options.content_disposition);
+        assert!(
+            options.assume_immutable
+                && options.overwrite
+                && options.restart
+                && options.content_disposition
+        );
         assert_eq!((options.sync, options.retries), (false, 0));
         assert_eq!(options.stall_timeout.as_millis(), 1500);
         assert_eq!(options.max_time.map(|time| time.as_secs()), Some(60));

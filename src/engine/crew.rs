@@ -134,7 +134,8 @@ async fn run_lanes(numbers: Vec<usize>, io: Io, pool: Pool, board: Arc<Board>, f
         let (io, pool) = (io.clone(), pool.clone());
         let (board, fetch) = (Arc::clone(&board), Arc::clone(&fetch));
         let pulse = Pulse::default();
-        lanes.spawn_local(Lane { number, io, pool, board, fetch, address: 0, pulse }.run());
+        let syncs = tokio::task::JoinSet::new();
+        lanes.spawn_local(Lane { number, io, pool, board, fetch, address: 0, pulse, syncs }.run());
     }
     while let Some(ended) = lanes.join_next().await {
         if let Err(error) = ended {

@@ -38,7 +38,7 @@ pub(crate) enum Want {
 
 /// Fetches one item; see [`crate::engine::start`].
 ///
-/// Dropping the future stops the lanes; what they had written is removed.
+/// Dropping the future stops the lanes; what has landed stays for another run.
 pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Result<Outcome> {
     let started = Instant::now();
     item.options.check(&item.url)?;
@@ -53,6 +53,7 @@ pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Resu
     }
     let Item { url, options, .. } = item;
     let fetch = Arc::new(Fetch::new(url, goal, existing, options, Arc::clone(&meter)));
+    fetch.look_beside()?;
     let (crew, board) = Crew::start(&fetch, |window| Arc::new(board(&fetch.options, window)))?;
     let ending = watch(&board, &fetch, &stopper, started).await;
     let ending = ending.map(|ending| (ending, crew.io()));
@@ -67,8 +68,11 @@ pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Resu
         Err(error) => Err(error),
     };
     match &result {
-        // No lane is at work any more, but one may wait for a name to be resolved.
-        Err(_) => crew.leave(STOP_GRACE),
+        Err(_) => {
+            fetch.leave().await;
+            // No lane is at work any more, but one may wait for a name to be resolved.
+            crew.leave(STOP_GRACE);
+        }
         Ok(_) => crew.join(),
     }
     meter.set_phase(Phase::Done);
@@ -107,7 +111,7 @@ fn goal(item: &Item) -> Result<Goal> {
             let name = name::from_url(&item.url).ok_or_else(|| {
                 Error::new(Kind::Usage, "the URL has no file name").hint("name one with --output")
             })?;
-            file_goal(&directory.join(name))?
+            named_goal(directory.join(name), &item.options)?
         }
     };
     let is_file = matches!(goal, Goal::File(_) | Goal::Dir(_));
@@ -118,6 +122,15 @@ fn goal(item: &Item) -> Result<Goal> {
             Err(Error::new(Kind::Usage, message).hint("leave --write away, or name a file"))
         }
         _ => Ok(goal),
+    }
+}
+
+/// A path that nobody typed is a file: a FIFO or device there, or a link to one, is in the way.
+fn named_goal(path: PathBuf, options: &Options) -> Result<Goal> {
+    match file_goal(&path)? {
+        Goal::Stream(_) if options.overwrite => Ok(Goal::File(path)),
+        Goal::Stream(_) => Err(in_the_way(&path)),
+        goal => Ok(goal),
     }
 }
 
@@ -195,7 +208,7 @@ async fn already_right(
 
 /// Waits for the end of the download, and does what must be done now and then.
 async fn watch(
-    board: &Board,
+    board: &Arc<Board>,
     fetch: &Fetch,
     stopper: &Stopper,
     started: Instant,
@@ -219,7 +232,10 @@ async fn watch(
                 board.fail(Error::new(Kind::TimedOut, format!("not complete after {time}"))
                     .hint("raise --max-time"));
             }
-            _ = tick.tick() => board.sample(Instant::now(), fetch.meter.received()),
+            _ = tick.tick() => {
+                board.sample(Instant::now(), fetch.meter.received());
+                fetch.remember(board);
+            }
         }
     }
 }
@@ -236,24 +252,29 @@ async fn finish(
     job.sink.finish(size)?;
     let verified = until_stopped(verify(fetch, job, size), stopper).await?;
     fetch.meter.set_phase(Phase::Syncing);
-    let part = job.take_part();
-    let path = part.as_ref().map(|part| part.target().to_owned());
+    let partial = job.take_partial();
+    let path = partial.as_ref().map(|partial| partial.part.target().to_owned());
     let sync = fetch.options.sync;
-    if let Some(part) = part {
+    if let Some(mut partial) = partial {
         let publish =
             Publish { modified: job.version.modified(), overwrite: fetch.options.overwrite, sync };
-        part.prepare(&publish)?;
+        partial.check(size)?;
+        partial.part.prepare(&publish)?;
         if sync {
-            // A disk may take its time; who does not want to wait leaves nothing behind.
-            until_stopped(part.sync(), stopper).await?;
+            // A disk may take its time.
+            let synced = until_stopped(partial.part.sync(), stopper).await;
+            partial.believe_sync(synced)?;
         }
-        part.publish(&publish)?;
+        partial.check(size)?;
+        partial.part.publish(&publish)?;
+        partial.done();
     }
     Ok(Outcome {
         durable: sync && path.is_some(),
         path,
         io,
         write: job.sink.name(),
+        resumed_bytes: job.resumed_bytes,
         verified,
         connections: fetch.meter.connections_max().max(1),
         ..outcome(&fetch.meter, size, started)
@@ -276,7 +297,7 @@ fn interrupted() -> Error {
 async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     let Some(wanted) = &fetch.options.checksum else {
         return Ok(match job.responses.load(Relaxed) {
-            0 | 1 => Verified::OneResponse,
+            0 | 1 if job.resumed_bytes == 0 => Verified::OneResponse,
             _ if job.version.is_strong() => Verified::Validator,
             _ => Verified::Nothing,
         });
@@ -289,7 +310,10 @@ async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     };
     match found {
         Some(found) if found == *wanted => Ok(Verified::Digest(found)),
-        Some(found) => Err(mismatch(wanted, &found)),
+        Some(found) => {
+            job.forget();
+            Err(mismatch(wanted, &found))
+        }
         None => {
             Err(Error::new(Kind::Usage, "a checksum needs a file or a stream to be computed over"))
         }

@@ -3,11 +3,14 @@
 //! [`Fetch`] is what the lanes need to know of it: where it is, what was asked, where it goes. It opens the
 //! sink when the first answer has told what there is (`open`), and ends well or not at all (`life`).
 
+mod leave;
 mod life;
 mod open;
+mod partial;
 
 pub(crate) use life::{Item, Want, note_fallback, run};
 pub(crate) use open::{Existing, Opened};
+pub(crate) use partial::Partial;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use url::Url;
 
+use self::partial::{Left, Source};
 use crate::alternates::Alternates;
-use crate::board::Job;
+use crate::board::{Anew, Job};
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::gate::{Answer, Version};
 use crate::limits::{DISTRUST_AFTER, PROBE_BLOCKS};
@@ -33,6 +37,11 @@ pub(crate) struct Fetch {
     goal: Goal,
     existing: Option<Existing>,
     places: Mutex<Places>,
+    source: Source,
+    /// What an earlier run has left, until the first answer tells whether it is still right.
+    left: Mutex<Option<Left>>,
+    /// What is being fetched.
+    job: Mutex<Option<Arc<Job>>>,
 }
 
 /// Where the bytes go.
@@ -76,7 +85,18 @@ impl Fetch {
         let alternates = Alternates::new(routes.len(), options.checksum.is_some());
         let (versions, lost) = (vec![None; routes.len()], vec![false; routes.len()]);
         let places = Places { routes, versions, alternates, lost, starts: 0 };
-        Self { options, meter, url, goal, existing, places: Mutex::new(places) }
+        let source = Source::new(&url, options.checksum.as_ref());
+        Self {
+            options,
+            meter,
+            url,
+            goal,
+            existing,
+            places: Mutex::new(places),
+            source,
+            left: Mutex::default(),
+            job: Mutex::default(),
+        }
     }
 
     pub(crate) fn block_size(&self) -> u64 {
@@ -195,6 +215,51 @@ impl Fetch {
 
     fn probe_bytes(&self) -> u64 {
         self.block_size() * u64::from(PROBE_BLOCKS)
+    }
+
+    /// The version that the first answer must belong to, if there is something to go on with.
+    pub(crate) fn left_version(&self) -> Option<Version> {
+        self.left().as_ref().map(Left::version)
+    }
+
+    /// The first bytes to ask for, if there is something to go on with.
+    pub(crate) fn left_missing(&self) -> Option<std::ops::Range<u64>> {
+        self.left().as_ref().and_then(|left| left.first_missing(self.block_size()).ok())
+    }
+
+    /// Forgets what an earlier run has left, and says why. Returns whether there was anything.
+    pub(crate) fn forget_left(&self, why: &Anew) -> bool {
+        let left = self.left().take();
+        if let Some(left) = &left {
+            left.forget();
+            self.meter.tell(match why {
+                Anew::Changed(why) => Event::Changed { why: why.clone() },
+                Anew::OneStream | Anew::Broken => {
+                    let why = "what an earlier run has left cannot be continued without ranges";
+                    Event::Notice(format!("{why}; starting anew"))
+                }
+            });
+        }
+        left.is_some()
+    }
+
+    /// Whether another run would ask the same server: validators say nothing of another, and only a digest
+    /// does.
+    fn asks_the_same(&self) -> bool {
+        self.options.checksum.is_some() || self.places().alternates.choose(0) == Some(0)
+    }
+
+    /// What is being fetched now, or was last.
+    pub(crate) fn job(&self) -> Option<Arc<Job>> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_job(&self, job: Option<Arc<Job>>) {
+        *self.job.lock().unwrap_or_else(PoisonError::into_inner) = job;
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::partial::{Left, Look, Partial};
 use super::{Fetch, Goal, shown};
 use crate::aside::aside;
-use crate::board::{Job, Manner};
+use crate::board::{Anew, Job, Manner};
 use crate::digest::{self, Checksum, Follower};
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Answer, Version};
-use crate::meter::Meter;
+use crate::meter::{Event, Meter};
 use crate::name;
 use crate::options::{Verified, Write};
 use crate::plan::Plan;
@@ -85,12 +86,16 @@ impl Fetch {
                 None => existing.compare(&version, path),
             };
         }
-        let plan = Plan::new(version.size, self.block_size())?;
-        let job = match target {
-            Some(target) => self.open_file(target, version, manner).await?,
-            None => self.open_other(version, manner).await?,
+        let opened = match target {
+            Some(target) if self.options.write != Write::Discard => {
+                self.open_file(target, version, manner).await?
+            }
+            _ => self.open_other(version, manner).await?,
         };
-        Ok(Opened::Job(Arc::new(job), plan))
+        if let Opened::Job(job, _) = &opened {
+            self.set_job(Some(Arc::clone(job)));
+        }
+        Ok(opened)
     }
 
     /// Refuses a file of more bytes than the caller allows.
@@ -117,33 +122,122 @@ impl Fetch {
         Ok(directory.join(name))
     }
 
-    /// Creating and allocating may take the file system a while: not on a lane's thread.
-    async fn open_file(&self, target: PathBuf, version: Version, manner: Manner) -> Result<Job> {
-        let write = match self.options.write {
-            Write::Auto => sink::Manner::Auto { sync: self.options.sync },
-            Write::Direct => sink::Manner::Direct,
-            Write::Buffered => sink::Manner::Buffered,
-            Write::Mmap => sink::Manner::Mmap,
-            Write::Discard => return self.open_other(version, manner).await,
+    /// Opens the file in which the bytes gather: the one that an earlier run has left, or a new one.
+    async fn open_file(&self, target: PathBuf, version: Version, manner: Manner) -> Result<Opened> {
+        let size = version.size;
+        if let (Goal::Dir(_), Manner::Ranges) = (&self.goal, manner) {
+            // The name came with the answer.
+            self.look_for_left(&target)?;
+        }
+        let (plan, sink, partial) = match self.take_left(&version, manner) {
+            Some(left) => self.open_left(left, size).await?,
+            None => self.open_new(target, &version, manner).await?,
         };
-        let (size, block_size) = (version.size, self.block_size());
-        let (part, sink) = aside(move || {
-            let part = Part::create(&target)?;
-            let sink = Sink::open(write, &part, size, block_size)?;
-            Ok((part, sink))
-        })
-        .await?;
+        self.meter.add_landed(partial.resumed_bytes);
         let follower = match &self.options.checksum {
             Some(wanted) => {
-                let file = Arc::clone(part.file());
+                let file = Arc::clone(partial.part.file());
                 Some(Follower::start(wanted.algo(), file, Arc::clone(&self.meter))?)
             }
             None => None,
         };
-        Ok(Job::new(sink, Some(part), follower, version, manner))
+        let job = Job::new(sink, Some(partial), follower, version, manner);
+        Ok(Opened::Job(Arc::new(job), plan))
     }
 
-    async fn open_other(&self, version: Version, manner: Manner) -> Result<Job> {
+    /// Looks for what an earlier run has left beside a target, and keeps it until the version is known.
+    ///
+    /// # Errors
+    /// `Kind::Exists` if another process is at work on it.
+    pub(super) fn look_for_left(&self, target: &Path) -> Result<()> {
+        let look = Left::look(target, &self.source)?;
+        let left = match look {
+            Look::Left(left) => left,
+            Look::Doubtful(why) => {
+                let why = format!("what an earlier run has left is of no use: {why}");
+                self.meter.tell(Event::Notice(why));
+                return Ok(());
+            }
+            Look::Nothing => return Ok(()),
+        };
+        if self.options.restart {
+            left.forget();
+        } else {
+            *self.left() = Some(*left);
+        }
+        Ok(())
+    }
+
+    /// What an earlier run has left of this version.
+    fn take_left(&self, version: &Version, manner: Manner) -> Option<Left> {
+        let left = self.left().take()?;
+        let known = left.version();
+        let doubt = match manner {
+            Manner::OneStream => Some(Anew::OneStream),
+            Manner::Ranges if !self.asks_the_same() => Some(Anew::OneStream),
+            Manner::Ranges => known.differs(version).map(Anew::Changed),
+        };
+        let Some(why) = doubt else { return Some(left) };
+        *self.left() = Some(left);
+        self.forget_left(&why);
+        None
+    }
+
+    async fn open_left(&self, left: Left, size: Option<u64>) -> Result<(Plan, Sink, Partial)> {
+        let plan = left.plan(self.block_size())?;
+        let (write, block_size) = (self.write(), self.block_size());
+        let landed_bytes = plan.landed_bytes();
+        let (there, all) = (show_size(landed_bytes), show_size(size.unwrap_or(0)));
+        self.meter
+            .tell(Event::Notice(format!("going on where it stopped: {there} of {all} are there")));
+        let (sink, partial) = aside(move || {
+            let sink = Sink::open(write, left.part(), size, block_size)?;
+            Ok((sink, left.resume(landed_bytes)?))
+        })
+        .await?;
+        Ok((plan, sink, partial))
+    }
+
+    /// Creating and allocating may take the file system a while: not on a lane's thread.
+    async fn open_new(
+        &self,
+        target: PathBuf,
+        version: &Version,
+        manner: Manner,
+    ) -> Result<(Plan, Sink, Partial)> {
+        let size = version.size;
+        let (write, block_size) = (self.write(), self.block_size());
+        let plan = Plan::new(size, block_size)?;
+        // A file of one block is all there or not at all.
+        let worth = manner == Manner::Ranges && size > Some(block_size) && self.asks_the_same();
+        let resumable = (worth && self.may_combine(version)).then(|| version.clone());
+        let source = self.source.clone();
+        let (sink, partial, failed) = aside(move || {
+            let part = Part::create(&target)?;
+            let sink = Sink::open(write, &part, size, block_size)?;
+            let resumable = resumable.filter(|_| part.is_locked());
+            let (partial, failed) = Partial::begin(part, size, resumable.as_ref(), &source);
+            Ok((sink, partial, failed))
+        })
+        .await?;
+        if let Some(error) = failed {
+            let text = format!("if it is interrupted, it will have to start anew: {error}");
+            self.meter.tell(Event::Notice(text));
+        }
+        Ok((plan, sink, partial))
+    }
+
+    fn write(&self) -> sink::Manner {
+        match self.options.write {
+            Write::Auto | Write::Discard => sink::Manner::Auto { sync: self.options.sync },
+            Write::Direct => sink::Manner::Direct,
+            Write::Buffered => sink::Manner::Buffered,
+            Write::Mmap => sink::Manner::Mmap,
+        }
+    }
+
+    async fn open_other(&self, version: Version, manner: Manner) -> Result<Opened> {
+        let plan = Plan::new(version.size, self.block_size())?;
         let algo = self.options.checksum.as_ref().map(|wanted| wanted.algo());
         let sink = match &self.goal {
             Goal::Caller(sender) => Sink::Chunks(Chunks::new(sender.clone())),
@@ -157,7 +251,7 @@ impl Fetch {
                 None => Sink::Discard,
             },
         };
-        Ok(Job::new(sink, None, None, version, manner))
+        Ok(Opened::Job(Arc::new(Job::new(sink, None, None, version, manner)), plan))
     }
 }
 

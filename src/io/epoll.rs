@@ -66,6 +66,13 @@ pub(super) async fn receive(
     (Ok(if got > 0 { Received::Bytes(got) } else { Received::Nothing }), block)
 }
 
+/// Syncs a file; see [`Io::sync`]. On a thread of its own, not to keep writes waiting.
+pub(super) async fn sync(file: &Arc<File>) -> io::Result<()> {
+    let file = Arc::clone(file);
+    let synced = crate::aside::aside(move || Ok(file.sync_data())).await;
+    synced.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
 /// Writes the block's first `length` bytes at its offset; see [`Io::write`].
 pub(super) async fn write(
     writers: &Writers,

@@ -95,6 +95,15 @@ impl Io {
             Self::Epoll(writers) => epoll::write(writers, file, block, length).await,
         }
     }
+
+    /// Waits until the disk has what was written to a file so far (fdatasync(2)), without holding up
+    /// anything else on this thread.
+    pub(crate) async fn sync(&self, file: &Arc<File>) -> io::Result<()> {
+        match self {
+            Self::Uring(_) => uring::sync(file).await,
+            Self::Epoll(_) => epoll::sync(file).await,
+        }
+    }
 }
 
 impl Socket {

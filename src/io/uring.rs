@@ -227,7 +227,8 @@ impl Socket {
         let target = types::CancelBuilder::fd(types::Fd(self.0.as_raw_fd())).all();
         let entry = opcode::AsyncCancel2::new(target).build();
         // Whatever the answer, the receive itself tells what happened to it.
-        let _ = UnsubmittedOneshot::new(Rc::clone(&self.0), Outcome, entry).submit().await;
+        let cancel = UnsubmittedOneshot::new(Rc::clone(&self.0), Outcome::default(), entry);
+        let _ = cancel.submit().await;
     }
 }
 
@@ -257,7 +258,23 @@ pub(super) async fn write(
     (Ok(()), block)
 }
 
-/// Times in a row that the kernel may put off one write.
+/// Syncs a file; see [`Io::sync`]. The kernel does it on a thread of its own.
+pub(super) async fn sync(file: &Arc<File>) -> io::Result<()> {
+    let descriptor = types::Fd(file.as_raw_fd());
+    let mut refusals = 0;
+    loop {
+        let entry = opcode::Fsync::new(descriptor).flags(types::FsyncFlags::DATASYNC).build();
+        match UnsubmittedOneshot::new(Arc::clone(file), Outcome::default(), entry).submit().await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_cancelled(&error) && refusals < REFUSALS_MAX => refusals += 1,
+            // Nothing was synced, so nothing was lost by it.
+            Err(error) if is_cancelled(&error) => return file.sync_data(),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Times in a row that the kernel may put off one operation.
 const REFUSALS_MAX: u32 = 3;
 
 fn write_entry(file: &File, block: &Block, done: usize, length: usize) -> squeue::Entry {
@@ -302,14 +319,20 @@ impl<O: 'static> OneshotOutputTransform for Transfer<O> {
     }
 }
 
-/// Turns a completion into its result.
-struct Outcome;
+/// Turns a completion into its result; `O` keeps the descriptor open until then.
+struct Outcome<O>(PhantomData<O>);
 
-impl OneshotOutputTransform for Outcome {
+impl<O> Default for Outcome<O> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<O: 'static> OneshotOutputTransform for Outcome<O> {
     type Output = io::Result<usize>;
-    type StoredData = Rc<OwnedFd>;
+    type StoredData = O;
 
-    fn transform_oneshot_output(self, _: Rc<OwnedFd>, entry: cqueue::Entry) -> Self::Output {
+    fn transform_oneshot_output(self, _: O, entry: cqueue::Entry) -> Self::Output {
         count(&entry)
     }
 }

@@ -37,7 +37,10 @@ impl Lane {
         let address = self.fetch.address(self.number)?;
         self.address = address;
         let mut route = self.fetch.route(address);
-        let known = job.and_then(|job| self.fetch.known_version(address, job));
+        let known = match job {
+            Some(job) => self.fetch.known_version(address, job),
+            None => self.fetch.left_version(),
+        };
         let remembered = route.is_redirected();
         let mut asked_again = false;
         loop {

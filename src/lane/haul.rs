@@ -248,7 +248,7 @@ impl<'a> Haul<'a> {
     }
 
     /// Takes note of the oldest write, which has finished.
-    fn settle(&self, ((lease, index), done): Written) -> Result<(), Stop> {
+    fn settle(&mut self, ((lease, index), done): Written) -> Result<(), Stop> {
         let block = match done {
             Ok(Ok(block)) => block,
             Ok(Err(error)) => {
@@ -257,7 +257,13 @@ impl<'a> Haul<'a> {
             }
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
-        self.lane.fetch.meter.add_landed(self.length_of(index));
+        let length = self.length_of(index);
+        self.lane.fetch.meter.add_landed(length);
+        let start = u64::from(index) * self.lane.fetch.block_size();
+        let due = self.job.landed(start..start + length, self.lane.fetch.options.sync);
+        if let Some(due) = due {
+            self.lane.sync(&self.job, due);
+        }
         if let (Some(follower), Some(block)) = (&self.job.follower, block) {
             follower.offer(block);
         }
@@ -307,7 +313,9 @@ impl<'a> Haul<'a> {
             if let Verdict::Again(wait) = tries.judge(error.repeat(), progress, &board) {
                 board.hold(wait, Instant::now());
             }
-            board.start_anew(Some(&self.job), &Anew::Broken, error);
+            if board.start_anew(Some(&self.job), &Anew::Broken, error) {
+                self.job.forget();
+            }
             return false;
         }
         if let Some(wait) = error.wait_asked().filter(|wait| *wait <= RETRY_AFTER_MAX)
@@ -354,6 +362,9 @@ impl<'a> Haul<'a> {
         };
         let kind = if matches!(why, Anew::Changed(_)) { Kind::Changed } else { Kind::Protocol };
         let begun = self.lane.board.start_anew(Some(&self.job), why, Error::new(kind, message));
+        if begun {
+            self.job.forget();
+        }
         if let (true, Anew::Changed(why)) = (begun, why) {
             self.lane.fetch.meter.tell(Event::Changed { why: why.clone() });
         }

@@ -21,6 +21,8 @@ mod writes;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use self::ask::Judged;
 use self::haul::Haul;
 use self::tries::{Tries, Verdict};
@@ -30,6 +32,7 @@ use crate::error::{Error, Kind};
 use crate::fetch::{Fetch, Opened};
 use crate::gate::{Answer, Ask, Version};
 use crate::io::Io;
+use crate::ledger::Due;
 use crate::limits::{LEASE_ROUND_TRIPS, PROBE_BLOCKS};
 use crate::plan::Lease;
 use crate::units::{as_f64, whole_f64};
@@ -46,6 +49,8 @@ pub(crate) struct Lane {
     pub(crate) address: usize,
     /// How this lane's connection has done so far.
     pub(crate) pulse: Pulse,
+    /// Syncs for the ledger that this lane has started.
+    pub(crate) syncs: JoinSet<()>,
 }
 
 /// The measured speed of a lane, for the size of its leases and for what it expects of others.
@@ -77,6 +82,22 @@ impl Lane {
                 }
             }
         }
+        while self.syncs.join_next().await.is_some() {}
+    }
+
+    /// Begins a sync for the ledger, beside whatever this lane does.
+    fn sync(&mut self, job: &Arc<Job>, due: Due) {
+        while self.syncs.try_join_next().is_some() {}
+        let (io, job, board) = (self.io.clone(), Arc::clone(job), Arc::clone(&self.board));
+        self.syncs.spawn_local(async move {
+            let sync = |file| {
+                let io = io.clone();
+                async move { io.sync(&file).await }
+            };
+            if let Err(error) = due.settle(sync).await {
+                board.fail(job.sync_failed(error));
+            }
+        });
     }
 
     /// Asks for the first bytes, opens a sink for what the answer describes, and goes on with its body.
@@ -92,7 +113,7 @@ impl Lane {
                 self.open(manner, answer, response, at_work).await;
             }
             Some(Found::Empty(version)) => match self.fetch.open_empty(version).await {
-                Ok(Opened::Job(job, plan)) => drop(board.run(job, plan, 1)),
+                Ok(Opened::Job(job, plan)) => drop(board.run(job, plan, 0)),
                 Ok(Opened::UpToDate(size, verified)) => board.up_to_date(size, verified),
                 Err(error) => board.fail(error),
             },
@@ -102,14 +123,24 @@ impl Lane {
 
     /// Finds what there is; `None` if that has failed, as the board then knows.
     async fn find(&mut self, manner: Manner) -> Option<Found> {
-        let ask = Ask { range: self.first_range(manner) };
         let fetch = Arc::clone(&self.fetch);
+        if manner == Manner::OneStream {
+            fetch.forget_left(&Anew::OneStream);
+        }
+        let mut ask = Ask { range: self.first_range(manner) };
         fetch.start_anew();
         let mut tries = Tries::first(&fetch);
         loop {
             let error = match self.ask(&ask, None).await {
                 Ok(Judged::Body(answer, response)) => return Some(Found::Body(answer, response)),
-                Ok(Judged::Empty(version)) => return Some(Found::Empty(version)),
+                Ok(Judged::Empty(version)) => {
+                    fetch.forget_left(&Anew::Changed("the file is empty now".into()));
+                    return Some(Found::Empty(version));
+                }
+                Ok(Judged::Changed(why)) if fetch.forget_left(&Anew::Changed(why.clone())) => {
+                    ask = Ask { range: self.first_range(manner) };
+                    continue;
+                }
                 Ok(Judged::Unranged(why)) if ask.range.is_some() => {
                     let error = Error::new(Kind::Protocol, why);
                     self.board.start_anew(None, &Anew::OneStream, error);
@@ -137,8 +168,12 @@ impl Lane {
         match manner {
             Manner::OneStream => None,
             Manner::Ranges if self.fetch.only_compares() => Some(0..1),
-            Manner::Ranges if self.fetch.is_single() => Some(0..u64::MAX),
-            Manner::Ranges => Some(0..self.fetch.block_size() * u64::from(PROBE_BLOCKS)),
+            Manner::Ranges => {
+                let missing = self.fetch.left_missing().unwrap_or(0..u64::MAX);
+                let few = self.fetch.block_size() * u64::from(PROBE_BLOCKS);
+                let most = if self.fetch.is_single() { u64::MAX } else { missing.start + few };
+                Some(missing.start..missing.end.min(most))
+            }
         }
     }
 
@@ -168,6 +203,9 @@ impl Lane {
         };
         match opened {
             Ok(Opened::Job(job, plan)) => {
+                // Where an earlier run has left something unforeseen, the answer may begin elsewhere.
+                let serves = plan.first_free().is_some_and(|free| free.start == answer.offset);
+                let blocks = if serves { blocks } else { 0 };
                 if let Some(lease) = self.board.run(Arc::clone(&job), plan, blocks) {
                     Haul::new(self, job, lease).run(Some((answer, response)), at_work).await;
                 }

@@ -17,7 +17,6 @@ impl Bits {
     }
 
     /// Whether `block` is in the set.
-    #[cfg(test)]
     pub(crate) fn contains(&self, block: u32) -> bool {
         self.word(block / WORD) >> (block % WORD) & 1 == 1
     }

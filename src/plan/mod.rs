@@ -110,6 +110,37 @@ impl Plan {
         })
     }
 
+    /// A plan of which some bytes are in the file already: the blocks that lie in `landed` wholly.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn resumed(
+        size: u64,
+        block_size: u64,
+        landed: impl Iterator<Item = Range<u64>>,
+    ) -> Result<Self> {
+        let mut plan = Self::new(Some(size), block_size)?;
+        for bytes in landed {
+            let first = bytes.start.div_ceil(block_size);
+            let last =
+                if bytes.end >= size { size.div_ceil(block_size) } else { bytes.end / block_size };
+            for index in (first..last).filter_map(|index| u32::try_from(index).ok()) {
+                plan.landed_blocks += u32::from(plan.landed.insert(index));
+            }
+        }
+        let blocks = plan.blocks.unwrap_or(0);
+        plan.free = Runs::default();
+        plan.free_missing(0..blocks);
+        plan.landed_prefix = plan.landed.first_out(0, blocks);
+        Ok(plan)
+    }
+
+    /// The lowest run of bytes that nobody has leased; `None` if there is none.
+    pub(crate) fn first_free(&self) -> Option<Range<u64>> {
+        let run = self.free.lowest()?;
+        Some(self.extent(run.start).start..self.extent(run.end - 1).end)
+    }
+
     /// Size of the file in bytes; `None` while it is unknown.
     pub(crate) fn size(&self) -> Option<u64> {
         self.size
@@ -302,9 +333,8 @@ impl Plan {
         self.leases.is_empty()
     }
 
-    /// Bytes that have landed.
-    #[cfg(test)]
-    fn landed_bytes(&self) -> u64 {
+    /// Bytes of the blocks that have landed.
+    pub(crate) fn landed_bytes(&self) -> u64 {
         let whole = u64::from(self.landed_blocks) * self.block_size;
         match self.blocks.and_then(|blocks| blocks.checked_sub(1)) {
             Some(last) if self.landed.contains(last) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A set of block indices, kept as runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Runs {
     /// End of each run by its start.
     ends: BTreeMap<u32, u32>,
@@ -14,7 +14,7 @@ pub(crate) struct Runs {
 impl Runs {
     /// All indices below `blocks`.
     pub(crate) fn full(blocks: u32) -> Self {
-        let mut runs = Self { ends: BTreeMap::new(), blocks: 0 };
+        let mut runs = Self::default();
         runs.insert(0..blocks);
         runs
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, OFlags};
@@ -12,12 +13,16 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::name;
+use crate::sys::is_at;
 
-/// A file of fixed-length name beside its target, mode 0600, locked. Dropped unpublished, it is removed.
+/// A file of fixed-length name beside its target, mode 0600, locked. Dropped unpublished, it is removed
+/// unless it is kept for another run.
 pub(crate) struct Part {
     file: Arc<File>,
     path: PathBuf,
     target: PathBuf,
+    is_locked: bool,
+    kept: AtomicBool,
     published: bool,
 }
 
@@ -29,33 +34,107 @@ pub(crate) struct Publish {
 }
 
 impl Part {
-    /// Creates the part file of `target`; what a killed run has left there is removed.
+    /// Creates the part file of `target`; what an earlier run has left there is removed.
     ///
     /// # Errors
     /// `Kind::Exists` if another process is at work on it; otherwise as [`Error::local`].
     pub(crate) fn create(target: &Path) -> Result<Self> {
-        let directory = directory_of(target);
-        let name = target.file_name().unwrap_or_default();
-        let path = directory.join(name::part(name, &canonical(directory)));
-        let failed = |error| Error::local("create a file in", directory, error);
+        let path = path_of(target);
         for _ in 0..2 {
             match open_new(&path) {
                 Ok(file) => {
-                    lock(&file, target)?;
+                    let is_locked = lock(&file, target)?;
                     if !is_at(&file, &path) {
                         // Another process took it for a leftover before it was locked.
                         continue;
                     }
-                    let target = target.to_owned();
-                    return Ok(Self { file: Arc::new(file), path, target, published: false });
+                    return Ok(Self::new(file, path, target, is_locked));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     remove_stale(&path, target)?;
                 }
-                Err(error) => return Err(failed(error)),
+                Err(error) => {
+                    return Err(Error::local("create a file in", directory_of(target), error));
+                }
             }
         }
         Err(busy(target))
+    }
+
+    /// Opens the part file that an earlier run has left; `None` if there is none that is safe to go on
+    /// with: a file of ours, by no other name, that we alone hold.
+    ///
+    /// # Errors
+    /// `Kind::Exists` if another process is at work on it.
+    pub(crate) fn reopen(target: &Path) -> Result<Option<Self>> {
+        let path = path_of(target);
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let opened = File::options().read(true).write(true).custom_flags(flags).open(&path);
+        let Ok(file) = opened else { return Ok(None) };
+        if !file.metadata().is_ok_and(|meta| crate::sys::is_our_own(&meta)) {
+            return Ok(None);
+        }
+        let is_locked = lock(&file, target)?;
+        // Without a lock nobody knows who else goes on with it; a new file is nobody else's.
+        if !is_locked || !is_at(&file, &path) {
+            return Ok(None);
+        }
+        let part = Self::new(file, path, target, is_locked);
+        part.keep();
+        Ok(Some(part))
+    }
+
+    fn new(file: File, path: PathBuf, target: &Path, is_locked: bool) -> Self {
+        let (file, target) = (Arc::new(file), target.to_owned());
+        Self { file, path, target, is_locked, kept: AtomicBool::new(false), published: false }
+    }
+
+    /// Whether we alone hold it, as far as locks are known here.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
+    /// Lets the file stay for another run if it is dropped unpublished.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Relaxed);
+    }
+
+    /// Removes the file: nothing of it counts any more.
+    pub(crate) fn forget(&self) {
+        self.kept.store(false, Relaxed);
+        self.remove();
+    }
+
+    fn remove(&self) {
+        if is_at(&self.file, &self.path) {
+            // Best effort: a leftover is removed by the next run.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    /// Whether the file system has allocated all of `size` bytes.
+    pub(crate) fn is_allocated(&self, size: u64) -> bool {
+        let blocks = self.file.metadata().map_or(0, |meta| meta.blocks());
+        blocks.saturating_mul(STAT_BLOCK_BYTES) >= size
+    }
+
+    /// Refuses a file that somebody has cut off meanwhile: what was in it would be zeros.
+    ///
+    /// `was_allocated` says that [`Self::is_allocated`] was true before the first byte: blocks do not go
+    /// away by themselves.
+    ///
+    /// # Errors
+    /// `Kind::LocalIo`; as [`Self::prepare`] if the file was replaced or removed.
+    pub(crate) fn check_whole(&self, size: u64, was_allocated: bool) -> Result<()> {
+        self.check_identity()?;
+        let length = self.file.metadata().map_err(|error| self.failed("look at", error))?.len();
+        if length >= size && (!was_allocated || self.is_allocated(size)) {
+            return Ok(());
+        }
+        self.forget();
+        let path = self.path.to_string_lossy();
+        let message = format!("{} was cut off during the download", Escaped(&path));
+        Err(Error::new(Kind::LocalIo, message).hint("run the same command again"))
     }
 
     pub(crate) fn file(&self) -> &Arc<File> {
@@ -104,7 +183,7 @@ impl Part {
     ///
     /// # Errors
     /// `Kind::Exists` if the target has appeared and may not be replaced.
-    pub(crate) fn publish(mut self, how: &Publish) -> Result<()> {
+    pub(crate) fn publish(&mut self, how: &Publish) -> Result<()> {
         self.check_identity()?;
         let directory = directory_of(&self.target);
         // Opened before the rename: afterwards a failure would leave a file under the target's name.
@@ -146,11 +225,29 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if !self.published && self.check_identity().is_ok() {
-            // Best effort: a leftover is removed by the next run.
-            let _ = std::fs::remove_file(&self.path);
+        if self.published {
+            return;
+        }
+        match self.kept.load(Relaxed) {
+            // It may have been made ready for its name already.
+            true => drop(self.file.set_permissions(Permissions::from_mode(0o600))),
+            false => self.remove(),
         }
     }
+}
+
+/// Where the part file of a target lies.
+fn path_of(target: &Path) -> PathBuf {
+    let directory = directory_of(target);
+    let name = target.file_name().unwrap_or_default();
+    directory.join(name::part(name, &canonical(directory)))
+}
+
+/// Where the ledger of a target lies.
+pub(crate) fn ledger_path(target: &Path) -> PathBuf {
+    let directory = directory_of(target);
+    let name = target.file_name().unwrap_or_default();
+    directory.join(name::ledger(name, &canonical(directory)))
 }
 
 /// The directory a target lies in, as a path that can be opened.
@@ -181,7 +278,8 @@ fn remove_stale(path: &Path, target: &Path) -> Result<()> {
     let failed = |error| Error::local("replace", path, error);
     let there = std::fs::symlink_metadata(path);
     if there.as_ref().is_ok_and(|meta| meta.is_file()) {
-        match File::options().write(true).open(path) {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        match File::options().write(true).custom_flags(flags).open(path) {
             Ok(file) => {
                 lock(&file, target)?;
                 if !is_at(&file, path) {
@@ -199,12 +297,12 @@ fn remove_stale(path: &Path, target: &Path) -> Result<()> {
     }
 }
 
-/// Locks without waiting. A file system without locks is no reason to fail: correctness rests on the inode
-/// and the rename.
-fn lock(file: &File, target: &Path) -> Result<()> {
+/// Locks without waiting; false where the file system has no locks. That is no reason to fail: correctness
+/// rests on the inode and the rename.
+fn lock(file: &File, target: &Path) -> Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(busy(target)),
-        _ => Ok(()),
+        locked => Ok(locked.is_ok()),
     }
 }
 
@@ -214,87 +312,8 @@ fn busy(target: &Path) -> Error {
     Error::new(Kind::Exists, message).hint("wait for it, or choose another target with --output")
 }
 
-/// Whether the path still names this very file.
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
+/// What `st_blocks` counts (inode(7)).
+const STAT_BLOCK_BYTES: u64 = 512;
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::FileExt;
-
-    use super::*;
-
-    const NEW: Publish = Publish { modified: None, overwrite: false, sync: true };
-
-    #[test]
-    fn a_part_is_private_until_published_and_gone_if_dropped() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("f");
-        let part = Part::create(&target).unwrap();
-        let path = part.path.clone();
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        drop(part);
-        assert!(!path.exists() && !target.exists());
-        let part = Part::create(&target).unwrap();
-        part.file().write_all_at(b"hello", 0).unwrap();
-        part.publish(&NEW).unwrap();
-        assert_eq!(std::fs::read(&target).unwrap(), b"hello");
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_target_that_appeared_meanwhile_is_not_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("f");
-        let part = Part::create(&target).unwrap();
-        std::fs::write(&target, "theirs").unwrap();
-        assert_eq!(part.publish(&NEW).unwrap_err().kind(), Kind::Exists);
-        assert_eq!(std::fs::read(&target).unwrap(), b"theirs");
-        let part = Part::create(&target).unwrap();
-        part.publish(&Publish { overwrite: true, ..NEW }).unwrap();
-        assert_eq!(std::fs::read(&target).unwrap(), b"");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_second_run_waits_its_turn_and_a_stale_part_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("f");
-        let first = Part::create(&target).unwrap();
-        assert_eq!(Part::create(&target).err().unwrap().kind(), Kind::Exists);
-        let path = first.path.clone();
-        drop(first);
-        std::fs::write(&path, "left by a killed run").unwrap();
-        let second = Part::create(&target).unwrap();
-        assert_eq!(second.file().metadata().unwrap().len(), 0);
-    }
-
-    #[test]
-    fn a_replaced_part_is_not_published_nor_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("f");
-        let part = Part::create(&target).unwrap();
-        let path = part.path.clone();
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, "evil").unwrap();
-        assert!(part.publish(&NEW).is_err());
-        assert!(!target.exists() && path.exists());
-    }
-
-    #[test]
-    fn a_symlink_planted_at_the_part_is_removed_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("f");
-        let victim = dir.path().join("victim");
-        std::fs::write(&victim, "keep").unwrap();
-        let path = { Part::create(&target).unwrap().path.clone() };
-        std::os::unix::fs::symlink(&victim, &path).unwrap();
-        let part = Part::create(&target).unwrap();
-        part.file().write_all_at(b"x", 0).unwrap();
-        assert_eq!(std::fs::read(&victim).unwrap(), b"keep");
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! Runs the real program in an empty directory with a clean environment, and judges what it leaves.
 //!
 //! After every run, whatever its end: no panic, no control character on stderr, nothing beside the target.
-//! A run that ends badly says so in one line and leaves the directory as it was.
+//! A run that ends badly says so in one line and leaves the directory as it was, but for a part file and its
+//! ledger, which nobody else can read.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -182,6 +183,19 @@ impl Started {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// The most memory that the program has had so far (`VmHWM` of proc_pid_status(5)).
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kibibytes << 10
+    }
+
+    /// A place in the working directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("work").join(name)
+    }
+
     /// Waits for the end and judges it.
     pub(crate) fn finish(self) -> Outcome {
         let outcome = self.end();
@@ -248,7 +262,28 @@ impl Outcome {
         let lines = self.problem_lines();
         assert_eq!(lines.len(), 1, "one line says what is wrong: {:?}", self.stderr);
         assert!(lines[0].starts_with("ringpull: "), "{:?}", self.stderr);
-        self.assert_unchanged();
+        let mut after = tree(self.dir.path());
+        for left in self.left_for_later() {
+            let meta = fs::symlink_metadata(&left).unwrap();
+            assert!(
+                meta.is_file() && meta.permissions().mode() & 0o777 == 0o600,
+                "{left:?}: {meta:?}"
+            );
+            after.remove(left.strip_prefix(self.dir.path()).unwrap());
+        }
+        let mut before = self.before.clone();
+        before.retain(|path, _| !is_for_later(path));
+        assert_eq!(after, before, "left something: {}", self.stderr);
+    }
+
+    /// The files that a run leaves for another one: a part file and its ledger, or nothing.
+    pub(crate) fn left_for_later(&self) -> Vec<PathBuf> {
+        let mut left: Vec<_> =
+            tree(self.dir.path()).into_keys().filter(|path| is_for_later(path)).collect();
+        left.sort();
+        let ends: Vec<_> = left.iter().map(|path| path.extension().unwrap()).collect();
+        assert!(ends.is_empty() || ends == ["ledger", "part"], "{left:?}");
+        left.into_iter().map(|path| self.dir.path().join(path)).collect()
     }
 
     fn assert_unchanged(&self) {
@@ -328,6 +363,13 @@ pub(crate) fn parse_events(text: &str) -> Vec<Value> {
         event
     };
     text.lines().map(parse).collect()
+}
+
+/// Whether a file is one that a run may leave for another.
+fn is_for_later(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let ours = |end| name.strip_suffix(end).is_some_and(|name| name.len() == 34);
+    name.starts_with(".ringpull-") && (ours(".part") || ours(".ledger"))
 }
 
 /// Every file and directory below `root`, with the sizes of the files.

@@ -14,6 +14,7 @@ mod ranges;
 mod redirects;
 mod refusals;
 mod regress;
+mod security;
 mod serial;
 mod serve;
 mod signals;

@@ -205,7 +205,8 @@ impl Shared {
         if let Ok(mut stream) = Stream::new(socket, self.tls.clone()) {
             for turn in 0.. {
                 let Ok(Some(request)) = Request::read(&mut stream) else { break };
-                let request = self.note(Request { connection: number, turn, ..request });
+                let certified = stream.is_certified();
+                let request = self.note(Request { connection: number, turn, certified, ..request });
                 let mut reply = match self.routes.get(&request.path) {
                     Some(script) => script(&request),
                     None => Reply::status("404 Not Found"),

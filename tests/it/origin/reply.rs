@@ -57,6 +57,8 @@ pub(crate) enum Cut {
 pub(crate) enum Body {
     File(File, Range<u64>),
     Bytes(Vec<u8>),
+    /// These bytes over and over, up to a length.
+    Repeated(&'static [u8], u64),
 }
 
 impl Body {
@@ -64,6 +66,7 @@ impl Body {
         match self {
             Self::File(_, span) => span.end - span.start,
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Repeated(_, length) => *length,
         }
     }
 
@@ -73,6 +76,11 @@ impl Body {
             Self::Bytes(bytes) => {
                 let at = usize::try_from(at).unwrap();
                 out.copy_from_slice(&bytes[at..at + out.len()]);
+            }
+            Self::Repeated(bytes, _) => {
+                let first = usize::try_from(at % bytes.len() as u64).unwrap();
+                let bytes = bytes.iter().cycle().skip(first);
+                out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = *byte);
             }
         }
     }

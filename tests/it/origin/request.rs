@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) nth: usize,
     /// Number of open connections that are not younger than this one, itself included.
     pub(crate) open: usize,
+    /// Whether the connection shows a client certificate.
+    pub(crate) certified: bool,
 }
 
 impl Request {
@@ -57,6 +59,7 @@ impl Request {
             turn: 0,
             nth: 0,
             open: 0,
+            certified: false,
         };
         request.range = request.header("range").map(parse_range);
         request

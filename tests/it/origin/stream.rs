@@ -25,6 +25,11 @@ impl Stream {
         })
     }
 
+    /// Whether the client has shown a certificate.
+    pub(crate) fn is_certified(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.conn.peer_certificates().is_some())
+    }
+
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,

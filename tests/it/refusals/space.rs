@@ -40,7 +40,9 @@ fn on(disk: &str, directory: &str) -> Option<Run> {
         return None;
     }
     let mount = format!("set -e\n{disk}\nset +e\n\"$@\"\ncode=$?\n");
-    let left = format!("ls -A {directory} | grep -v '^lost+found$' | sed 's/^/left: /' >&2\n");
+    let left = format!(
+        "ls -A {directory} | grep -vE '^(lost.found|[.]ringpull-.*)$' | sed 's/^/left: /' >&2\n"
+    );
     let (take, exit) = (format!("mv {directory}/*.bin . 2>/dev/null\n"), "exit $code\n");
     let shell = |script: String| {
         let mut command = Command::new("unshare");

@@ -1,0 +1,284 @@
+//! The part file and its ledger: begun, left by one run, and gone on with by another.
+//!
+//! It moves no bytes. Its invariant: whatever is doubtful is not believed but fetched again, and said.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::digest::Checksum;
+use crate::error::{Error, Kind, Result, reason};
+use crate::gate::Version;
+use crate::ledger::{Extents, FORMAT, Found, Head, Ledger};
+use crate::plan::Plan;
+use crate::sink::{Part, ledger_path};
+use crate::sys;
+
+/// The files beside the target while it is not complete. Dropped, they stay for another run if the ledger
+/// says anything, and go otherwise.
+pub(crate) struct Partial {
+    pub(crate) part: Part,
+    pub(crate) ledger: Option<Arc<Ledger>>,
+    /// Bytes that an earlier run has left.
+    pub(crate) resumed_bytes: u64,
+    /// The file system had allocated all of the file before its first byte.
+    was_allocated: bool,
+}
+
+/// What an earlier run has left, and what is known to be right of it.
+pub(crate) struct Left {
+    part: Part,
+    found: Found,
+    landed: Extents,
+}
+
+/// What was found beside the target.
+pub(crate) enum Look {
+    Nothing,
+    /// Something that cannot be gone on with, and why.
+    Doubtful(String),
+    Left(Box<Left>),
+}
+
+/// What a ledger must name to belong to this download. Hashes: neither can be read from a file on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    url: String,
+    digest: Option<String>,
+}
+
+impl Source {
+    pub(crate) fn new(url: &Url, checksum: Option<&Checksum>) -> Self {
+        let mut bare = url.clone();
+        // Who asks does not change what is there; a URL with a host takes these without fail.
+        let _ = bare.set_username("");
+        let _ = bare.set_password(None);
+        bare.set_fragment(None);
+        Self { url: hash(bare.as_str()), digest: checksum.map(|wanted| hash(&wanted.to_string())) }
+    }
+
+    /// Why bytes of `head` may not be bytes of this file. The same digest is the same file, wherever it is;
+    /// bytes that were gathered under a digest are worth nothing without it, for they may be of several
+    /// addresses.
+    fn doubts(&self, head: &Head) -> Option<&'static str> {
+        match (&self.digest, &head.digest) {
+            (None, None) if self.url != head.url => Some("it belongs to another URL"),
+            (ours, theirs) if ours != theirs => Some("it was begun with another --checksum"),
+            _ => None,
+        }
+    }
+}
+
+impl Left {
+    /// Looks for what an earlier run has left of `target`. What is doubtful is removed.
+    ///
+    /// # Errors
+    /// `Kind::Exists` if another process is at work on it.
+    pub(crate) fn look(target: &Path, source: &Source) -> Result<Look> {
+        let ledger = ledger_path(target);
+        let Some(part) = Part::reopen(target)? else {
+            // The part file has its name already, or was removed: what the ledger says is of no use.
+            remove_own(&ledger);
+            return Ok(Look::Nothing);
+        };
+        let doubt = match Found::read(&ledger) {
+            Ok(None) => None,
+            Ok(Some(found)) => match believe(&part, &found, source) {
+                Ok(landed) => return Ok(Look::Left(Box::new(Self { part, found, landed }))),
+                Err(doubt) => Some(doubt),
+            },
+            Err(doubt) => Some(doubt),
+        };
+        part.forget();
+        remove_own(&ledger);
+        Ok(doubt.map_or(Look::Nothing, Look::Doubtful))
+    }
+
+    /// The version that an answer must belong to. Under the same digest only the size counts: the digest
+    /// decides.
+    pub(crate) fn version(&self) -> Version {
+        let version = self.found.head().version();
+        match self.found.head().digest {
+            Some(_) => Version { size: version.size, ..Version::default() },
+            None => version,
+        }
+    }
+
+    /// What is missing, and what is not.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub(crate) fn plan(&self, block_size: u64) -> Result<Plan> {
+        Plan::resumed(self.found.head().size, block_size, self.landed.iter())
+    }
+
+    /// The first bytes to ask for: of what is missing, or the last one where nothing is.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub(crate) fn first_missing(&self, block_size: u64) -> Result<Range<u64>> {
+        let size = self.found.head().size;
+        Ok(self.plan(block_size)?.first_free().unwrap_or(size - 1..size))
+    }
+
+    /// The file that the bytes are in.
+    pub(crate) fn part(&self) -> &Part {
+        &self.part
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub(crate) fn resume(self, landed_bytes: u64) -> Result<Partial> {
+        let Self { part, found, .. } = self;
+        let was_allocated = found.head().allocated;
+        let ledger = found
+            .resume(part.file(), epoch(&part))
+            .map_err(|error| part.failed("continue the ledger of", error))?;
+        let ledger = Some(Arc::new(ledger));
+        Ok(Partial { part, ledger, resumed_bytes: landed_bytes, was_allocated })
+    }
+
+    /// Removes it.
+    pub(crate) fn forget(&self) {
+        self.part.forget();
+        remove_own(&ledger_path(self.part.target()));
+    }
+}
+
+impl Partial {
+    /// The files of a download that begins with nothing. `resumable` is its version if it may be continued
+    /// by another run; returns why it cannot be after all.
+    pub(crate) fn begin(
+        part: Part,
+        size: Option<u64>,
+        resumable: Option<&Version>,
+        source: &Source,
+    ) -> (Self, Option<Error>) {
+        let was_allocated = size.is_some_and(|size| part.is_allocated(size));
+        let mut partial = Self { part, ledger: None, resumed_bytes: 0, was_allocated };
+        match resumable.map(|version| partial.begin_ledger(version, source)) {
+            Some(Ok(ledger)) => partial.ledger = Some(Arc::new(ledger)),
+            Some(Err(error)) => {
+                return (partial, Some(error));
+            }
+            None => {}
+        }
+        (partial, None)
+    }
+
+    fn begin_ledger(&self, version: &Version, source: &Source) -> Result<Ledger> {
+        let failed = |error| self.part.failed("begin a ledger for", error);
+        let path = ledger_path(self.part.target());
+        // Whatever is there belongs to no part file any more.
+        let _ = std::fs::remove_file(&path);
+        let head = Head {
+            format: FORMAT,
+            url: source.url.clone(),
+            digest: source.digest.clone(),
+            size: version.size.unwrap_or(0),
+            etag: version.etag.clone(),
+            last_modified: version.last_modified.clone(),
+            date_is_strong: version.date_is_strong,
+            part: sys::file_id(self.part.file()).map_err(failed)?,
+            allocated: self.was_allocated,
+        };
+        Ledger::create(&path, self.part.file(), head, epoch(&self.part)).map_err(failed)
+    }
+
+    /// Refuses to publish what somebody else has had a hand in.
+    ///
+    /// # Errors
+    /// `Kind::LocalIo` if the part file was cut off, replaced or removed, `Kind::Exists` if another process
+    /// has gone on with it.
+    pub(crate) fn check(&self, size: u64) -> Result<()> {
+        if let Some(ledger) = &self.ledger
+            && !ledger.is_ours()
+        {
+            self.part.keep();
+            let message = "another process has changed what this one remembers of the download";
+            return Err(Error::new(Kind::Exists, message).hint("run the same command again"));
+        }
+        self.part.check_whole(size, self.was_allocated)
+    }
+
+    /// Takes note of the last sync. After one that failed nothing that is not durable is believed, now or
+    /// by another run.
+    ///
+    /// # Errors
+    /// The failure.
+    pub(crate) fn believe_sync(&self, synced: Result<()>) -> Result<()> {
+        match (&synced, &self.ledger) {
+            (Err(error), Some(ledger)) if error.kind() != Kind::Interrupted => ledger.lose(),
+            _ => {}
+        }
+        synced
+    }
+
+    /// The file has its name: there is nothing left to remember.
+    pub(crate) fn done(&self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.forget();
+        }
+    }
+
+    /// Removes the files: nothing in them counts any more.
+    pub(crate) fn forget(&self) {
+        self.part.forget();
+        if let Some(ledger) = &self.ledger {
+            ledger.forget();
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.flush();
+            if ledger.is_kept() {
+                self.part.keep();
+            }
+        }
+    }
+}
+
+/// What of a part file may be believed on the word of its ledger.
+fn believe(part: &Part, found: &Found, source: &Source) -> Result<Extents, String> {
+    let head = found.head();
+    if let Some(doubt) = source.doubts(head) {
+        return Err(doubt.into());
+    }
+    let id = sys::file_id(part.file()).map_err(|error| reason(&error))?;
+    if id != head.part {
+        return Err("its part file is not the one that was written".into());
+    }
+    let length = part.file().metadata().map_err(|error| reason(&error))?.len();
+    if length < head.size || (head.allocated && !part.is_allocated(head.size)) {
+        return Err("its part file was cut off".into());
+    }
+    let landed = found.landed(&epoch(part));
+    if landed.bytes() == 0 {
+        return Err("the disk had nothing of it yet".into());
+    }
+    Ok(landed)
+}
+
+/// The epoch of a part file; one that never comes again where the system does not tell.
+fn epoch(part: &Part) -> String {
+    sys::epoch(part.file()).unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
+}
+
+fn hash(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// Removes a file that we may have left, and nothing else.
+fn remove_own(path: &Path) {
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| sys::is_our_own(&meta)) {
+        // Best effort: without its part file it is not believed.
+        let _ = std::fs::remove_file(path);
+    }
+}

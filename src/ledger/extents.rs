@@ -1,0 +1,75 @@
+//! A set of bytes of one file, as ranges that neither touch nor overlap.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Ranges of file offsets, ascending, with a gap between any two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extents {
+    /// End of each range by its start.
+    ends: BTreeMap<u64, u64>,
+    bytes: u64,
+}
+
+impl Extents {
+    /// Adds a range; what of it was there already stays there once.
+    pub(crate) fn insert(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let Range { mut start, mut end } = range;
+        // All that overlap or touch begin at or before the end; from behind until one lies clear in front.
+        while let Some((&there, &until)) = self.ends.range(..=end).next_back() {
+            if until < start {
+                break;
+            }
+            self.ends.remove(&there);
+            self.bytes -= until - there;
+            (start, end) = (start.min(there), end.max(until));
+        }
+        self.ends.insert(start, end);
+        self.bytes += end - start;
+    }
+
+    /// The ranges in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.ends.iter().map(|(start, end)| *start..*end)
+    }
+
+    /// Bytes in all ranges together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Empties the set and returns what was in it.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ranges_are_the_set_of_their_bytes(
+            ranges in prop::collection::vec((0..60u64, 0..12u64), 0..20)
+        ) {
+            let (mut extents, mut model) = (Extents::default(), BTreeSet::new());
+            for (start, length) in ranges {
+                extents.insert(start..start + length);
+                model.extend(start..start + length);
+                let bytes: Vec<_> = extents.iter().flatten().collect();
+                prop_assert_eq!(&bytes, &model.iter().copied().collect::<Vec<_>>());
+                prop_assert_eq!(extents.bytes(), u64::try_from(model.len()).unwrap());
+                let ranges: Vec<_> = extents.iter().collect();
+                prop_assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
+            }
+        }
+    }
+}

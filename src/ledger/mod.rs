@@ -1,0 +1,355 @@
+//! Remembers what has landed, across kills and power cuts.
+//!
+//! A file of lines beside the part file, mode 0600, appended to and never rewritten. A line is written only
+//! after the bytes it names: `written` lines at once and unsynced, which a killed process cannot lose, and
+//! `durable` lines after a sync of the part file, which a power cut cannot lose either. What a reader may
+//! believe of it is decided in `replay`; nothing here decides anything.
+//!
+//! Invariant: no line ever claims more than was true when it was written, and none is written after a sync
+//! has failed but the one that says so.
+
+mod extents;
+mod record;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+pub(crate) use self::extents::Extents;
+pub(crate) use self::record::{FORMAT, Head};
+
+use self::record::Record;
+use self::replay::Replay;
+use crate::limits::{
+    LEDGER_BYTES_MAX, LEDGER_SYNC_BYTES, LEDGER_SYNC_EVERY, LEDGER_WRITE_BYTES_MIN, LEDGER_WRITES,
+};
+use crate::units::wide;
+
+/// The ledger of one part file, open for appending. Dropped before it holds anything, it is removed.
+pub(crate) struct Ledger {
+    path: PathBuf,
+    file: Arc<File>,
+    /// The part file by a description of its own: a failed sync is told once a description, and the last
+    /// sync of the download must not miss it.
+    part: Arc<File>,
+    directory: Arc<File>,
+    /// Bytes that a line waits for.
+    line_bytes: u64,
+    state: Mutex<State>,
+    kept: AtomicBool,
+}
+
+struct State {
+    /// Landed, and in no line yet.
+    unwritten: Extents,
+    /// `written` lines so far.
+    writes: u64,
+    /// Bytes in lines that no sync covers.
+    unsynced: u64,
+    synced_at: Instant,
+    is_syncing: bool,
+    /// The directory entries of the part file and of this one are durable.
+    is_anchored: bool,
+    /// Bytes of the file, all of them ours.
+    length: u64,
+    /// Nothing more is written: the disk refused, or a sync has failed.
+    closed: bool,
+}
+
+/// A sync that is due. Dropped undone, another may be.
+pub(crate) struct Due {
+    ledger: Arc<Ledger>,
+    writes: u64,
+    bytes: u64,
+}
+
+/// What an earlier run has left.
+pub(crate) struct Found {
+    path: PathBuf,
+    file: File,
+    replay: Replay,
+}
+
+impl Found {
+    /// Reads the ledger at `path`; `None` if there is none.
+    ///
+    /// # Errors
+    /// Why it cannot be believed: in the words of [`replay::Doubt`], or what the system says.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, String> {
+        let shown = |error: io::Error| {
+            format!("its ledger cannot be read: {}", crate::error::reason(&error))
+        };
+        let file = match open(path, File::options().read(true).append(true)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(shown(error)),
+        };
+        let meta = file.metadata().map_err(shown)?;
+        if !crate::sys::is_our_own(&meta) {
+            return Err("its ledger is not a file of ours".into());
+        }
+        let mut bytes = Vec::new();
+        (&file).take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(shown)?;
+        if wide(bytes.len()) > LEDGER_BYTES_MAX {
+            return Err("its ledger is too long".into());
+        }
+        let replay = replay::read(&bytes).map_err(|doubt| doubt.to_string())?;
+        Ok(Some(Self { path: path.to_owned(), file, replay }))
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.replay.head
+    }
+
+    /// What is there, if this is the epoch.
+    pub(crate) fn landed(&self, epoch: &str) -> Extents {
+        self.replay.landed(epoch)
+    }
+
+    /// Goes on with this ledger: cuts off what is torn and begins another run.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub(crate) fn resume(self, part: &File, epoch: String) -> io::Result<Ledger> {
+        let Replay { head, writes, length, .. } = self.replay;
+        self.file.set_len(length)?;
+        let ledger = Ledger::new(self.path, self.file, part, head.size)?;
+        ledger.kept.store(true, Relaxed);
+        {
+            let mut state = ledger.lock();
+            (state.writes, state.length) = (writes, length);
+            state.append(&ledger.file, &Record::Begin { epoch })?;
+        }
+        Ok(ledger)
+    }
+}
+
+impl Ledger {
+    /// Begins a ledger at `path`, which must not exist.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub(crate) fn create(path: &Path, part: &File, head: Head, epoch: String) -> io::Result<Self> {
+        let file =
+            open(path, File::options().read(true).append(true).create_new(true).mode(0o600))?;
+        let ledger = Self::new(path.to_owned(), file, part, head.size).inspect_err(|_| {
+            // Best effort: without a head it is not believed.
+            let _ = std::fs::remove_file(path);
+        })?;
+        {
+            let mut state = ledger.lock();
+            state.append(&ledger.file, &Record::Head(head))?;
+            state.append(&ledger.file, &Record::Begin { epoch })?;
+        }
+        Ok(ledger)
+    }
+
+    fn new(path: PathBuf, file: File, part: &File, size: u64) -> io::Result<Self> {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let state = State {
+            unwritten: Extents::default(),
+            writes: 0,
+            unsynced: 0,
+            synced_at: Instant::now(),
+            is_syncing: false,
+            is_anchored: false,
+            length: 0,
+            closed: false,
+        };
+        Ok(Self {
+            file: Arc::new(file),
+            part: Arc::new(crate::sys::reopen(part)?),
+            directory: Arc::new(File::open(directory)?),
+            path,
+            line_bytes: LEDGER_WRITE_BYTES_MIN.max(size / LEDGER_WRITES),
+            state: Mutex::new(state),
+            kept: AtomicBool::new(false),
+        })
+    }
+
+    /// Notes bytes that are in the part file; they are in the ledger when enough have come together.
+    pub(crate) fn landed(&self, range: Range<u64>) {
+        let mut state = self.lock();
+        state.unwritten.insert(range);
+        if state.unwritten.bytes() >= self.line_bytes {
+            self.write(&mut state);
+        }
+    }
+
+    /// Writes what has landed and is in no line yet.
+    pub(crate) fn flush(&self) {
+        self.write(&mut self.lock());
+    }
+
+    fn write(&self, state: &mut State) {
+        if state.closed || state.unwritten.bytes() == 0 {
+            return;
+        }
+        let extents = state.unwritten.take();
+        let ranges = extents.iter().map(|range| (range.start, range.end)).collect();
+        // A disk that takes no line takes no more blocks either, and that is reported; a ledger at its
+        // bound only remembers less.
+        if state.append(&self.file, &Record::Written(ranges)).is_ok() {
+            state.writes += 1;
+            state.unsynced += extents.bytes();
+            self.kept.store(true, Relaxed);
+        }
+    }
+
+    /// The sync that is due by now, by bytes or by time. One at a time.
+    pub(crate) fn due(self: &Arc<Self>, now: Instant) -> Option<Due> {
+        let mut state = self.lock();
+        let is_late = now.saturating_duration_since(state.synced_at) >= LEDGER_SYNC_EVERY;
+        let bytes = state.unsynced + state.unwritten.bytes();
+        if state.closed || state.is_syncing || bytes == 0 || (bytes < LEDGER_SYNC_BYTES && !is_late)
+        {
+            return None;
+        }
+        self.begin_sync(&mut state, now)
+    }
+
+    /// A sync of whatever is not durable, due or not; `None` if all is, or while another is at work.
+    pub(crate) fn last_sync(self: &Arc<Self>, now: Instant) -> Option<Due> {
+        let mut state = self.lock();
+        if state.closed || state.is_syncing || state.unsynced + state.unwritten.bytes() == 0 {
+            return None;
+        }
+        self.begin_sync(&mut state, now)
+    }
+
+    fn begin_sync(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Due> {
+        self.write(state);
+        if state.closed {
+            return None;
+        }
+        (state.is_syncing, state.synced_at) = (true, now);
+        Some(Due { ledger: Arc::clone(self), writes: state.writes, bytes: state.unsynced })
+    }
+
+    /// Notes that a sync has failed: what is not durable by now may be anything, and nothing that follows
+    /// is to be believed either.
+    pub(crate) fn lose(&self) {
+        let mut state = self.lock();
+        if !state.closed && state.append(&self.file, &Record::Lost).is_err() {
+            // It would be believed on the word of its last lines.
+            self.kept.store(false, Relaxed);
+            self.remove();
+        }
+        state.closed = true;
+    }
+
+    /// Whether nobody else has gone on with this download: the lines are all ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        let state = self.lock();
+        let length = self.file.metadata().map(|meta| meta.len());
+        state.closed
+            || (crate::sys::is_at(&self.file, &self.path)
+                && length.is_ok_and(|length| length == state.length))
+    }
+
+    /// Whether another run can go on from what it says.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Relaxed)
+    }
+
+    /// Removes the file: nothing of it counts any more.
+    pub(crate) fn forget(&self) {
+        self.lock().closed = true;
+        self.kept.store(false, Relaxed);
+        self.remove();
+    }
+
+    fn remove(&self) {
+        if crate::sys::is_at(&self.file, &self.path) {
+            // Best effort: without its part file it is not believed.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.flush();
+        if !self.kept.load(Relaxed) {
+            self.remove();
+        }
+    }
+}
+
+impl State {
+    /// Appends one line in one write.
+    fn append(&mut self, file: &File, record: &Record) -> io::Result<()> {
+        let line = record.line();
+        let length = self.length + wide(line.len());
+        let written = match length <= LEDGER_BYTES_MAX {
+            true => (&*file).write_all(line.as_bytes()),
+            false => Err(io::ErrorKind::FileTooLarge.into()),
+        };
+        match &written {
+            Ok(()) => self.length = length,
+            Err(_) => self.closed = true,
+        }
+        written
+    }
+}
+
+impl Due {
+    /// Syncs the part file, writes the line that says so, and syncs that. `sync` does one `fdatasync`.
+    ///
+    /// Dropping the future leaves the lines as they are: true, and not durable.
+    ///
+    /// # Errors
+    /// If the part file cannot be synced: its pages may be lost (fsync(2)), and no later sync may be
+    /// believed.
+    pub(crate) async fn settle<S>(self, mut sync: impl FnMut(Arc<File>) -> S) -> io::Result<()>
+    where
+        S: Future<Output = io::Result<()>>,
+    {
+        let ledger = &self.ledger;
+        if let Err(error) = sync(Arc::clone(&ledger.part)).await {
+            ledger.lose();
+            return Err(error);
+        }
+        let is_anchored = {
+            let mut state = ledger.lock();
+            if state.closed || state.append(&ledger.file, &Record::Durable(self.writes)).is_err() {
+                return Ok(());
+            }
+            state.unsynced = state.unsynced.saturating_sub(self.bytes);
+            state.is_anchored
+        };
+        // A line that is not durable is a line less to believe, and no more.
+        let mut anchored = sync(Arc::clone(&ledger.file)).await.is_ok();
+        if !is_anchored {
+            anchored = anchored && sync(Arc::clone(&ledger.directory)).await.is_ok();
+            ledger.lock().is_anchored = anchored;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        self.ledger.lock().is_syncing = false;
+    }
+}
+
+/// Opens without following a link or waiting for the other end of a FIFO.
+fn open(path: &Path, options: &mut std::fs::OpenOptions) -> io::Result<File> {
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+}

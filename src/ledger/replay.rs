@@ -1,0 +1,120 @@
+//! Reads a ledger back: what of a file is there, and what of that would survive a power cut. Pure.
+//!
+//! Its invariant: whatever the bytes, an extent counts only if an intact line names it and every line before
+//! that one is intact, and it counts as durable only if an intact line behind a completed sync says so.
+
+use std::collections::VecDeque;
+
+use super::extents::Extents;
+use super::record::{self, Broken, Head, Record};
+
+/// What a ledger says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replay {
+    pub(crate) head: Head,
+    /// What the disk has.
+    pub(crate) durable: Extents,
+    /// What was written in the last epoch and is still waiting for a sync; the number of its line first.
+    written: VecDeque<(u64, Extents)>,
+    /// `Written` lines so far.
+    pub(crate) writes: u64,
+    epoch: Option<String>,
+    /// The intact lines, in bytes: what follows is torn.
+    pub(crate) length: u64,
+}
+
+/// Why a ledger cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// It does not begin with an intact head, or says what cannot be.
+    Corrupt,
+    /// Another version of this program wrote it.
+    Format(u32),
+}
+
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Corrupt => out.write_str("its ledger is damaged"),
+            Self::Format(format) => write!(out, "its ledger has the unknown format {format}"),
+        }
+    }
+}
+
+/// Reads all intact lines of a ledger.
+///
+/// # Errors
+/// [`Doubt`] if nothing in it can be believed. A torn tail is no reason: it is left out.
+pub(crate) fn read(bytes: &[u8]) -> Result<Replay, Doubt> {
+    let (first, mut rest) = record::next(bytes).map_err(|broken| match broken {
+        Broken::Torn => Doubt::Corrupt,
+        Broken::Format(format) => Doubt::Format(format),
+    })?;
+    let Record::Head(head) = first else { return Err(Doubt::Corrupt) };
+    let mut replay = Replay {
+        head,
+        durable: Extents::default(),
+        written: VecDeque::new(),
+        writes: 0,
+        epoch: None,
+        length: 0,
+    };
+    while let Ok((record, behind)) = record::next(rest) {
+        replay.apply(record)?;
+        rest = behind;
+    }
+    replay.length = crate::units::wide(bytes.len() - rest.len());
+    Ok(replay)
+}
+
+impl Replay {
+    /// What is there in this epoch.
+    pub(crate) fn landed(&self, epoch: &str) -> Extents {
+        let mut landed = self.durable.clone();
+        if self.epoch.as_deref() == Some(epoch) {
+            for range in self.written.iter().flat_map(|(_, extents)| extents.iter()) {
+                landed.insert(range);
+            }
+        }
+        landed
+    }
+
+    fn apply(&mut self, record: Record) -> Result<(), Doubt> {
+        match record {
+            Record::Head(_) => return Err(Doubt::Corrupt),
+            Record::Begin { epoch } => {
+                if self.epoch.as_ref() != Some(&epoch) {
+                    self.written.clear();
+                }
+                self.epoch = Some(epoch);
+            }
+            Record::Written(ranges) => {
+                if self.epoch.is_none() {
+                    return Err(Doubt::Corrupt);
+                }
+                let mut extents = Extents::default();
+                for (start, end) in ranges {
+                    if start >= end || end > self.head.size {
+                        return Err(Doubt::Corrupt);
+                    }
+                    extents.insert(start..end);
+                }
+                self.writes += 1;
+                self.written.push_back((self.writes, extents));
+            }
+            Record::Durable(writes) => {
+                if writes > self.writes {
+                    return Err(Doubt::Corrupt);
+                }
+                while self.written.front().is_some_and(|(at, _)| *at <= writes) {
+                    let synced = self.written.pop_front().map(|(_, extents)| extents);
+                    for range in synced.iter().flat_map(Extents::iter) {
+                        self.durable.insert(range);
+                    }
+                }
+            }
+            Record::Lost => self.written.clear(),
+        }
+        Ok(())
+    }
+}
