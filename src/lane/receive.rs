@@ -74,13 +74,15 @@ impl Haul<'_> {
         max: usize,
     ) -> (Result<Received>, Block) {
         let released = self.released();
-        let mut over = pin!(async {
+        // Bytes without an end that make no body use up what tokio lets a task do at a time; that must not stop
+        // the clock.
+        let mut over = pin!(tokio::task::unconstrained(async {
             tokio::select! {
                 biased;
                 () = released => {}
                 () = tokio::time::sleep(RECEIVE_SLICE) => {}
             }
-        });
+        }));
         let mut is_over = false;
         let enough = pin!(poll_fn(|cx| {
             is_over = is_over || over.as_mut().poll(cx).is_ready();
