@@ -74,8 +74,9 @@ impl Haul<'_> {
         max: usize,
     ) -> (Result<Received>, Block) {
         let released = self.released();
-        // Bytes without an end that make no body use up what tokio lets a task do at a time; that must not stop
-        // the clock.
+        // Bytes without an end that make no body keep the thread from its timers, and use up what tokio lets
+        // a task do at a time; that must not stop the clock.
+        let deadline = Instant::now() + RECEIVE_SLICE;
         let mut over = pin!(tokio::task::unconstrained(async {
             tokio::select! {
                 biased;
@@ -85,6 +86,7 @@ impl Haul<'_> {
         }));
         let mut is_over = false;
         let enough = pin!(poll_fn(|cx| {
+            is_over |= Instant::now() >= deadline;
             is_over = is_over || over.as_mut().poll(cx).is_ready();
             if is_over { Poll::Ready(()) } else { Poll::Pending }
         }));
