@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use rustix::fs::{FlockOperation, OFlags};
 use tokio::sync::oneshot;
 
+use crate::crash;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::name;
 use crate::sys::is_at;
@@ -43,6 +44,7 @@ impl Part {
         for _ in 0..2 {
             match open_new(&path) {
                 Ok(file) => {
+                    crash::point();
                     let is_locked = lock(&file, target)?;
                     if !is_at(&file, &path) {
                         // Another process took it for a leftover before it was locked.
@@ -158,6 +160,7 @@ impl Part {
         self.check_identity()?;
         let mode = Permissions::from_mode(0o666 & !crate::sys::umask());
         self.file.set_permissions(mode).map_err(|error| self.failed("set the mode of", error))?;
+        crash::point();
         let Some(modified) = how.modified else { return Ok(()) };
         self.file.set_modified(modified).map_err(|error| self.failed("set the time of", error))
     }
@@ -193,12 +196,14 @@ impl Part {
             ),
             false => None,
         };
+        crash::point();
         let renamed = match how.overwrite {
             true => std::fs::rename(&self.path, &self.target),
             false => crate::sys::rename_new(&self.path, &self.target),
         };
         renamed.map_err(|error| self.failed("rename to", error))?;
         self.published = true;
+        crash::point();
         match opened.map(|directory| directory.sync_all()) {
             // Some file systems cannot sync a directory; the file itself is safe by then.
             Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => {
