@@ -240,7 +240,7 @@ async fn finish(
     started: Instant,
     stopper: &Stopper,
 ) -> Result<Outcome> {
-    job.sink.finish(size)?;
+    job.cut(size)?;
     let verified = until_stopped(verify(fetch, job, size), stopper).await?;
     fetch.meter.set_phase(Phase::Syncing);
     let partial = job.take_partial();

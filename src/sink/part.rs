@@ -120,6 +120,19 @@ impl Part {
         blocks.saturating_mul(STAT_BLOCK_BYTES) >= size
     }
 
+    /// Ends the file at `size` bytes: cuts off the padding of a direct write, of this run or of an earlier
+    /// one, and what was allocated in vain. A file that is too short stays so.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub(crate) fn cut(&self, size: u64) -> Result<()> {
+        let length = self.file.metadata().map_err(|error| self.failed("look at", error))?.len();
+        if length <= size {
+            return Ok(());
+        }
+        self.file.set_len(size).map_err(|error| self.failed("truncate", error))
+    }
+
     /// Refuses a file that somebody has cut off meanwhile: what was in it would be zeros.
     ///
     /// `was_allocated` says that [`Self::is_allocated`] was true before the first byte: blocks do not go
@@ -130,7 +143,7 @@ impl Part {
     pub(crate) fn check_whole(&self, size: u64, was_allocated: bool) -> Result<()> {
         self.check_identity()?;
         let length = self.file.metadata().map_err(|error| self.failed("look at", error))?.len();
-        if length >= size && (!was_allocated || self.is_allocated(size)) {
+        if length == size && (!was_allocated || self.is_allocated(size)) {
             return Ok(());
         }
         self.forget();
