@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::partial::Left;
 use super::{Existing, Fetch, Goal, Opened, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
 use crate::digest::Checksum;
@@ -192,6 +193,7 @@ async fn already_right(
     else {
         return Ok(None);
     };
+    Left::clear(path);
     meter.set_phase(Phase::Done);
     let path = Some(path.to_owned());
     Ok(Some(Outcome { path, verified, up_to_date: true, ..outcome(meter, size, started) }))

@@ -81,9 +81,17 @@ impl Part {
         if !is_locked || !is_at(&file, &path) {
             return Ok(None);
         }
+        // A killed run may have made it ready for its name; a file system without modes has none to lose.
+        let _ = file.set_permissions(Permissions::from_mode(0o600));
         let part = Self::new(file, path, target, is_locked);
         part.keep();
         Ok(Some(part))
+    }
+
+    /// Whether nothing has the name of this target's part file.
+    pub(crate) fn is_missing(target: &Path) -> bool {
+        let there = std::fs::symlink_metadata(path_of(target));
+        there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     fn new(file: File, path: PathBuf, target: &Path, is_locked: bool) -> Self {
