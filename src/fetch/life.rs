@@ -242,6 +242,10 @@ async fn finish(
     started: Instant,
     stopper: &Stopper,
 ) -> Result<Outcome> {
+    if let Some(ledger) = job.ledger() {
+        // Verifying may take long, and a kill meanwhile must not cost what was fetched last.
+        ledger.flush();
+    }
     job.cut(size)?;
     let verified = until_stopped(verify(fetch, job, size), stopper).await?;
     fetch.meter.set_phase(Phase::Syncing);
@@ -290,7 +294,7 @@ fn interrupted() -> Error {
 async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     let Some(wanted) = &fetch.options.checksum else {
         return Ok(match job.responses.load(Relaxed) {
-            0 | 1 => Verified::OneResponse,
+            0 | 1 if job.resumed_bytes == 0 => Verified::OneResponse,
             _ if job.version.is_strong() => Verified::Validator,
             _ => Verified::Nothing,
         });
