@@ -1,6 +1,7 @@
 //! The whole program from outside: the real binary against scripted servers.
 
 mod alternates;
+mod crash;
 mod digests;
 mod ends;
 mod framing;
@@ -14,6 +15,7 @@ mod ranges;
 mod redirects;
 mod refusals;
 mod regress;
+mod resume;
 mod serial;
 mod serve;
 mod signals;
