@@ -18,7 +18,7 @@ use crate::origin::{File, Origin, Running, assert_file_is};
 use crate::ways::backends;
 
 /// Power cuts on each kind of disk in an ordinary run of the tests.
-const CUTS: u64 = 6;
+const CUTS: u64 = 5;
 
 /// Runs of one download; the last of them are left alone.
 const RUNS_MAX: u32 = 40;
@@ -146,7 +146,7 @@ struct Loop<'a> {
 impl<'a> Loop<'a> {
     fn new(disk: Disk, seed: u64, tally: &'a mut Tally) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let file = File::new(rng.u64(4 << 20..24 << 20)).seed(seed);
+        let file = File::new(rng.u64(4 << 20..12 << 20)).seed(seed);
         let dribble =
             |reply: crate::origin::Reply| reply.dribble(64 << 10, Duration::from_millis(2));
         let origin = Origin::new().bent("/f.bin", file, move |_, reply| dribble(reply)).start();
@@ -157,7 +157,7 @@ impl<'a> Loop<'a> {
     fn run(mut self) {
         for count in 0..RUNS_MAX {
             let moment = match count {
-                0..5 => format!("{:.3}", self.rng.f64() * 0.6),
+                0..5 => format!("{:.3}", self.rng.f64() * 0.4),
                 _ => "end".into(),
             };
             let durable = self.left().map(|left| left.durable());
