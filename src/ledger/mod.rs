@@ -267,6 +267,7 @@ impl Ledger {
 
     /// Removes the file: nothing of it counts any more.
     pub(crate) fn forget(&self) {
+        crash::point();
         self.lock().closed = true;
         self.kept.store(false, Relaxed);
         self.remove();
