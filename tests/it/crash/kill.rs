@@ -293,7 +293,9 @@ impl<'a> Loop<'a> {
     fn check_left(&mut self, outcome: &Outcome, asked: &Asked) {
         let target = outcome.path("f.bin");
         if target.exists() {
-            assert!(outcome.was_killed() || outcome.code == Some(7), "{}", outcome.stderr);
+            // A stop that comes while the directory is being synced does not wait for a slow disk: the name
+            // is there by then, and what it names is on disk.
+            assert!(matches!(outcome.code, None | Some(7 | 143)), "{}", outcome.stderr);
             assert_file_is(&target, &self.now());
             return;
         }
