@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::Manner;
 use crate::digest::Follower;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::fetch::Partial;
 use crate::gate::Version;
 use crate::ledger::{Due, Ledger};
@@ -63,6 +63,17 @@ impl Job {
             responses: AtomicU32::new(0),
             unconditional: AtomicBool::new(false),
             cancel: Cancel::default(),
+        }
+    }
+
+    /// Ends the part file, if there is one, where the file ends.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub(crate) fn cut(&self, size: u64) -> Result<()> {
+        match &*self.partial.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(partial) => partial.part.cut(size),
+            None => Ok(()),
         }
     }
 

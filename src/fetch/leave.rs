@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::partial::Left;
 use super::{Fetch, Goal};
 use crate::aside::aside;
 use crate::board::Board;
@@ -18,6 +19,10 @@ impl Fetch {
     pub(super) fn look_beside(&self) -> Result<()> {
         match &self.goal {
             Goal::File(path) if self.existing.is_none() => self.look_for_left(path),
+            Goal::File(path) => {
+                Left::clear_stale(path);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

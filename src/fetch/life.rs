@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::partial::Left;
 use super::{Existing, Fetch, Goal, Opened, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
 use crate::digest::Checksum;
@@ -206,6 +207,7 @@ async fn already_right(
     else {
         return Ok(None);
     };
+    Left::clear(path);
     meter.set_phase(Phase::Done);
     let path = Some(path.to_owned());
     Ok(Some(Outcome { path, verified, up_to_date: true, ..outcome(meter, size, started) }))
@@ -255,7 +257,11 @@ async fn finish(
     stopper: &Stopper,
 ) -> Result<Outcome> {
     fetch.options.client.spare_descriptors();
-    job.sink.finish(size)?;
+    if let Some(ledger) = job.ledger() {
+        // Verifying may take long, and a kill meanwhile must not cost what was fetched last.
+        ledger.flush();
+    }
+    job.cut(size)?;
     let verified = until_stopped(verify(fetch, job, size), stopper).await?;
     fetch.meter.set_phase(Phase::Syncing);
     let partial = job.take_partial();

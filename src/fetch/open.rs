@@ -69,7 +69,7 @@ impl Fetch {
         }
         self.check_size(version.size)?;
         if let (Some(existing), Goal::File(path)) = (&self.existing, &self.goal) {
-            return existing.compare(&version, path);
+            return clear_if_right(existing.compare(&version, path), path);
         }
         let target = match &self.goal {
             Goal::File(path) => Some(path.clone()),
@@ -81,10 +81,12 @@ impl Fetch {
             && let Ok(meta) = std::fs::symlink_metadata(path)
         {
             let existing = Existing::new(&meta);
-            return match &self.options.checksum {
+            Left::clear_stale(path);
+            let compared = match &self.options.checksum {
                 Some(wanted) => existing.compare_digest(wanted, path, &self.meter).await,
                 None => existing.compare(&version, path),
             };
+            return clear_if_right(compared, path);
         }
         let opened = match target {
             Some(target) if self.options.write != Write::Discard => {
@@ -288,6 +290,14 @@ impl Existing {
         Err(Error::new(Kind::Exists, format!("{path} exists and differs from the server's file"))
             .hint("use --overwrite to replace it"))
     }
+}
+
+/// A target that is right needs nothing of what an earlier run has left beside it.
+fn clear_if_right(compared: Result<Opened>, path: &Path) -> Result<Opened> {
+    if let Ok(Opened::UpToDate(..)) = compared {
+        Left::clear(path);
+    }
+    compared
 }
 
 fn seconds(time: SystemTime) -> Option<u64> {

@@ -2,7 +2,9 @@
 //!
 //! It moves no bytes. Its invariant: whatever is doubtful is not believed but fetched again, and said.
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -78,9 +80,10 @@ impl Left {
     /// `Kind::Exists` if another process is at work on it.
     pub(crate) fn look(target: &Path, source: &Source) -> Result<Look> {
         let ledger = ledger_path(target);
+        let seen = open_own(&ledger);
         let Some(part) = Part::reopen(target)? else {
             // The part file has its name already, or was removed: what the ledger says is of no use.
-            remove_own(&ledger);
+            remove_seen(seen, &ledger);
             return Ok(Look::Nothing);
         };
         let doubt = match Found::read(&ledger) {
@@ -94,6 +97,25 @@ impl Left {
         part.forget();
         remove_own(&ledger);
         Ok(doubt.map_or(Look::Nothing, Look::Doubtful))
+    }
+
+    /// Removes the ledger of a part file that has its name already, or was removed.
+    pub(crate) fn clear_stale(target: &Path) {
+        let ledger = ledger_path(target);
+        let seen = open_own(&ledger);
+        if Part::is_missing(target) {
+            remove_seen(seen, &ledger);
+        }
+    }
+
+    /// Removes what an earlier run has left of a target that is right as it stands, unless another process
+    /// is at work on it.
+    pub(crate) fn clear(target: &Path) {
+        Self::clear_stale(target);
+        if let Ok(Some(part)) = Part::reopen(target) {
+            part.forget();
+            remove_own(&ledger_path(target));
+        }
     }
 
     /// The version that an answer must belong to. Under the same digest only the size counts: the digest
@@ -274,6 +296,22 @@ fn epoch(part: &Part) -> String {
 
 fn hash(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// Opens a file that we may have left.
+fn open_own(path: &Path) -> Option<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+    file.metadata().is_ok_and(|meta| sys::is_our_own(&meta)).then_some(file)
+}
+
+/// Removes a ledger that was there before its part file was looked for in vain. One that has come since
+/// belongs to another process, which has made both meanwhile.
+fn remove_seen(seen: Option<File>, path: &Path) {
+    if seen.is_some_and(|file| sys::is_at(&file, path)) {
+        // Best effort: without its part file it is not believed.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// Removes a file that we may have left, and nothing else.

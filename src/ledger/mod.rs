@@ -30,6 +30,7 @@ pub(crate) use self::record::{FORMAT, Head};
 
 use self::record::Record;
 use self::replay::Replay;
+use crate::crash;
 use crate::limits::{
     LEDGER_BYTES_MAX, LEDGER_SYNC_BYTES, LEDGER_SYNC_EVERY, LEDGER_WRITE_BYTES_MIN, LEDGER_WRITES,
 };
@@ -123,6 +124,7 @@ impl Found {
     pub(crate) fn resume(self, part: &File, epoch: String) -> io::Result<Ledger> {
         let Replay { head, writes, length, .. } = self.replay;
         self.file.set_len(length)?;
+        crash::point();
         let ledger = Ledger::new(self.path, self.file, part, head.size)?;
         ledger.kept.store(true, Relaxed);
         {
@@ -174,7 +176,7 @@ impl Ledger {
             part: Arc::new(crate::sys::reopen(part)?),
             directory: Arc::new(File::open(directory)?),
             path,
-            line_bytes: LEDGER_WRITE_BYTES_MIN.max(size / LEDGER_WRITES),
+            line_bytes: crash::line_bytes(LEDGER_WRITE_BYTES_MIN.max(size / LEDGER_WRITES)),
             state: Mutex::new(state),
             kept: AtomicBool::new(false),
         })
@@ -214,8 +216,8 @@ impl Ledger {
         let mut state = self.lock();
         let is_late = now.saturating_duration_since(state.synced_at) >= LEDGER_SYNC_EVERY;
         let bytes = state.unsynced + state.unwritten.bytes();
-        if state.closed || state.is_syncing || bytes == 0 || (bytes < LEDGER_SYNC_BYTES && !is_late)
-        {
+        let is_enough = bytes >= crash::sync_bytes(LEDGER_SYNC_BYTES);
+        if state.closed || state.is_syncing || bytes == 0 || !(is_enough || is_late) {
             return None;
         }
         self.begin_sync(&mut state, now)
@@ -267,6 +269,7 @@ impl Ledger {
 
     /// Removes the file: nothing of it counts any more.
     pub(crate) fn forget(&self) {
+        crash::point();
         self.lock().closed = true;
         self.kept.store(false, Relaxed);
         self.remove();
@@ -276,6 +279,7 @@ impl Ledger {
         if crate::sys::is_at(&self.file, &self.path) {
             // Best effort: without its part file it is not believed.
             let _ = std::fs::remove_file(&self.path);
+            crash::point();
         }
     }
 
@@ -298,10 +302,13 @@ impl State {
     fn append(&mut self, file: &File, record: &Record) -> io::Result<()> {
         let line = record.line();
         let length = self.length + wide(line.len());
+        crash::point();
+        crash::point_within(file, line.as_bytes());
         let written = match length <= LEDGER_BYTES_MAX {
             true => (&*file).write_all(line.as_bytes()),
             false => Err(io::ErrorKind::FileTooLarge.into()),
         };
+        crash::point();
         match &written {
             Ok(()) => self.length = length,
             Err(_) => self.closed = true,
@@ -327,6 +334,7 @@ impl Due {
             ledger.lose();
             return Err(error);
         }
+        crash::point();
         let is_anchored = {
             let mut state = ledger.lock();
             if state.closed || state.append(&ledger.file, &Record::Durable(self.writes)).is_err() {

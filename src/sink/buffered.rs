@@ -26,13 +26,4 @@ impl Buffered {
             Err(error) => Err(Error::local("write", &self.path, error)),
         }
     }
-
-    /// The stream may have ended before what was allocated.
-    pub(super) fn finish(&self, size: u64) -> Result<()> {
-        let length = self.file.metadata().map(|meta| meta.len());
-        if length.is_ok_and(|length| length == size) {
-            return Ok(());
-        }
-        self.file.set_len(size).map_err(|error| Error::local("truncate", &self.path, error))
-    }
 }

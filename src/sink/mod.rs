@@ -163,15 +163,6 @@ impl Sink {
             Self::Direct(_) | Self::Buffered(_) | Self::Mmap(_) | Self::Discard => true,
         }
     }
-
-    /// Ends the file at `size` bytes: cuts off padding and what was allocated in vain.
-    pub(crate) fn finish(&self, size: u64) -> Result<()> {
-        match self {
-            Self::Direct(direct) => direct.finish(size),
-            Self::Buffered(buffered) => buffered.finish(size),
-            Self::Mmap(_) | Self::Discard | Self::Stream(_) | Self::Chunks(_) => Ok(()),
-        }
-    }
 }
 
 /// Whether `--write auto` goes around the page cache; the reasons and figures are at [`DIRECT_BYTES_MIN`].

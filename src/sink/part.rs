@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use rustix::fs::{FlockOperation, OFlags};
 use tokio::sync::oneshot;
 
+use crate::crash;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::name;
 use crate::sys::is_at;
@@ -43,6 +44,7 @@ impl Part {
         for _ in 0..2 {
             match open_new(&path) {
                 Ok(file) => {
+                    crash::point();
                     let is_locked = lock(&file, target)?;
                     if !is_at(&file, &path) {
                         // Another process took it for a leftover before it was locked.
@@ -79,9 +81,17 @@ impl Part {
         if !is_locked || !is_at(&file, &path) {
             return Ok(None);
         }
+        // A killed run may have made it ready for its name; a file system without modes has none to lose.
+        let _ = file.set_permissions(Permissions::from_mode(0o600));
         let part = Self::new(file, path, target, is_locked);
         part.keep();
         Ok(Some(part))
+    }
+
+    /// Whether nothing has the name of this target's part file.
+    pub(crate) fn is_missing(target: &Path) -> bool {
+        let there = std::fs::symlink_metadata(path_of(target));
+        there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     fn new(file: File, path: PathBuf, target: &Path, is_locked: bool) -> Self {
@@ -118,6 +128,19 @@ impl Part {
         blocks.saturating_mul(STAT_BLOCK_BYTES) >= size
     }
 
+    /// Ends the file at `size` bytes: cuts off the padding of a direct write, of this run or of an earlier
+    /// one, and what was allocated in vain. A file that is too short stays so.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub(crate) fn cut(&self, size: u64) -> Result<()> {
+        let length = self.file.metadata().map_err(|error| self.failed("look at", error))?.len();
+        if length <= size {
+            return Ok(());
+        }
+        self.file.set_len(size).map_err(|error| self.failed("truncate", error))
+    }
+
     /// Refuses a file that somebody has cut off meanwhile: what was in it would be zeros.
     ///
     /// `was_allocated` says that [`Self::is_allocated`] was true before the first byte: blocks do not go
@@ -128,7 +151,7 @@ impl Part {
     pub(crate) fn check_whole(&self, size: u64, was_allocated: bool) -> Result<()> {
         self.check_identity()?;
         let length = self.file.metadata().map_err(|error| self.failed("look at", error))?.len();
-        if length >= size && (!was_allocated || self.is_allocated(size)) {
+        if length == size && (!was_allocated || self.is_allocated(size)) {
             return Ok(());
         }
         self.forget();
@@ -158,6 +181,7 @@ impl Part {
         self.check_identity()?;
         let mode = Permissions::from_mode(0o666 & !crate::sys::umask());
         self.file.set_permissions(mode).map_err(|error| self.failed("set the mode of", error))?;
+        crash::point();
         let Some(modified) = how.modified else { return Ok(()) };
         self.file.set_modified(modified).map_err(|error| self.failed("set the time of", error))
     }
@@ -193,12 +217,14 @@ impl Part {
             ),
             false => None,
         };
+        crash::point();
         let renamed = match how.overwrite {
             true => std::fs::rename(&self.path, &self.target),
             false => crate::sys::rename_new(&self.path, &self.target),
         };
         renamed.map_err(|error| self.failed("rename to", error))?;
         self.published = true;
+        crash::point();
         match opened.map(|directory| directory.sync_all()) {
             // Some file systems cannot sync a directory; the file itself is safe by then.
             Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => {

@@ -301,7 +301,9 @@ fn explain(host: &str, error: io::Error) -> Error {
                 )
             }
             // A signature that does not fit comes of another authority of the same name.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => (
+            CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
                 "its certificate is not signed by a trusted authority".to_owned(),
                 "name the authority's certificate with --cacert, if you trust it",
             ),

@@ -4,14 +4,16 @@
 //! A run that ends badly says so in one line and leaves the directory as it was, but for a part file and its
 //! ledger, which nobody else can read.
 
+mod again;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The program with its arguments and directory, not yet started.
 pub(crate) struct Run {
     command: Command,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     filters: Vec<BpfProgram>,
 }
 
@@ -70,8 +72,12 @@ impl Run {
         run
     }
 
-    fn in_dir(dir: TempDir, mut command: Command) -> Self {
+    fn in_dir(dir: TempDir, command: Command) -> Self {
         fs::create_dir_all(dir.path().join("work")).unwrap();
+        Self::there(Arc::new(dir), command)
+    }
+
+    fn there(dir: Arc<TempDir>, mut command: Command) -> Self {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", dir.path()).current_dir(dir.path().join("work"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -173,7 +179,7 @@ pub(crate) struct Started {
     stderr: Receiver<Vec<u8>>,
     pub(crate) stdout: Option<ChildStdout>,
     before: BTreeMap<PathBuf, u64>,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     begun: Instant,
 }
 
@@ -207,7 +213,13 @@ impl Started {
     }
 
     /// Waits for the end without judging it; the end of stderr is taken for the end of the process.
-    pub(crate) fn end(mut self) -> Outcome {
+    pub(crate) fn end(self) -> Outcome {
+        let outcome = self.gather();
+        assert!(outcome.code.is_some(), "killed: {}", outcome.stderr);
+        outcome
+    }
+
+    fn gather(mut self) -> Outcome {
         let stdout = self.stdout.take().map(collect);
         let Ok(stderr) = self.stderr.recv_timeout(DEADLINE.saturating_sub(self.begun.elapsed()))
         else {
@@ -217,15 +229,13 @@ impl Started {
             panic!("hangs after {DEADLINE:?}: {}", String::from_utf8_lossy(&stderr));
         };
         let status = self.child.wait().unwrap();
-        let outcome = Outcome {
+        Outcome {
             code: status.code(),
             stdout: stdout.map_or(Vec::new(), |bytes| bytes.recv().unwrap_or_default()),
             stderr: String::from_utf8(stderr).expect("stderr is UTF-8"),
             before: self.before,
             dir: self.dir,
-        };
-        assert!(status.signal().is_none(), "killed by {status}: {}", outcome.stderr);
-        outcome
+        }
     }
 }
 
@@ -246,7 +256,7 @@ pub(crate) struct Outcome {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
     before: BTreeMap<PathBuf, u64>,
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl Outcome {
@@ -287,19 +297,14 @@ impl Outcome {
     /// What was there before, without what a failed run before this one kept.
     fn without_kept(&self) -> BTreeMap<PathBuf, u64> {
         let mut before = self.before.clone();
-        before.retain(|path, _| !is_kept_name(path));
+        before.retain(|path, _| !is_for_later(path));
         before
     }
 
     /// Whether this is a part file or its ledger, and nobody else's to read.
     fn is_kept(&self, path: &Path) -> bool {
         let meta = fs::symlink_metadata(self.dir.path().join(path)).unwrap();
-        is_kept_name(path) && meta.is_file() && meta.permissions().mode() & 0o777 == 0o600
-    }
-
-    /// `ringpull --progress none URL` where this run has ended, with what it left.
-    pub(crate) fn again(self, url: &str) -> Run {
-        Run::in_dir(self.dir, Command::new(PROGRAM)).args(["--progress", "none", url])
+        is_for_later(path) && meta.is_file() && meta.permissions().mode() & 0o777 == 0o600
     }
 
     /// What stderr says besides notes and retries.
@@ -378,7 +383,7 @@ pub(crate) fn parse_events(text: &str) -> Vec<Value> {
 }
 
 /// Whether a file in the working directory is named as what a failed run keeps.
-fn is_kept_name(path: &Path) -> bool {
+fn is_for_later(path: &Path) -> bool {
     let name = path.strip_prefix("work").ok().and_then(Path::to_str).unwrap_or_default();
     let hash = name.strip_prefix(".ringpull-");
     let hash = hash.and_then(|rest| rest.strip_suffix(".part").or(rest.strip_suffix(".ledger")));

@@ -1,6 +1,7 @@
 //! The whole program from outside: the real binary against scripted servers.
 
 mod alternates;
+mod crash;
 mod digests;
 mod ends;
 mod faults;
@@ -12,6 +13,7 @@ mod names;
 mod origin;
 mod refusals;
 mod regress;
+mod resume;
 mod security;
 mod serial;
 mod serve;

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 6] = [
         "renewal",
         "stragglers",
     ],
-    &["block", "io", "sys", "aside"],
+    &["block", "io", "sys", "aside", "crash"],
     &["wire", "sink", "ledger", "digest"],
     &["options", "engine", "board", "fetch", "lane"],
     &["lib", "downloader", "cli", "report", "serve", "fuzzing", "main"],

@@ -98,6 +98,24 @@ fn only_a_file_of_our_own_that_was_kept_is_gone_on_with() {
 }
 
 #[test]
+fn padding_is_cut_off_whoever_has_written_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("f");
+    let part = Part::create(&target).unwrap();
+    let path = part.path.clone();
+    part.file().write_all_at(&[1; 4096], 0).unwrap();
+    part.keep();
+    drop(part);
+    std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    let part = Part::reopen(&target).unwrap().unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "private again");
+    part.cut(4000).unwrap();
+    part.check_whole(4000, false).unwrap();
+    part.cut(5000).unwrap();
+    assert!(part.check_whole(5000, false).is_err(), "what is too short is not filled with zeros");
+}
+
+#[test]
 fn a_file_that_was_cut_off_is_noticed_even_when_it_has_its_size_again() {
     let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap();
     let target = dir.path().join("f");
