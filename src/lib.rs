@@ -51,7 +51,7 @@
 //! 5 faces    main  cli(arguments)  report(the only printer)  serve(static server)  downloader  lib
 //! 4 engine   engine(threads)  board(deals leases)  fetch(life of an item)  lane(lend, fill, commit)  options
 //! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}  digest
-//! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
+//! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)   fault(tests)
 //! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  alternates(choice)  name
 //! 0 words    error  units  meter  limits
 //! ```
@@ -117,6 +117,7 @@ mod throttle;
 
 mod aside;
 mod block;
+mod fault;
 mod io;
 pub mod sys;
 

@@ -31,6 +31,7 @@ use self::replay::Replay;
 use crate::limits::{
     LEDGER_BYTES_MAX, LEDGER_SYNC_BYTES, LEDGER_SYNC_EVERY, LEDGER_WRITE_BYTES_MIN, LEDGER_WRITES,
 };
+use crate::fault;
 use crate::units::wide;
 
 /// The ledger of one part file, open for appending. Dropped before it holds anything, it is removed.
@@ -97,7 +98,9 @@ impl Found {
             return Err("its ledger is not a file of ours".into());
         }
         let mut bytes = Vec::new();
-        (&file).take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(shown)?;
+        let read = fault::check("read ledger")
+            .and_then(|()| (&file).take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes));
+        read.map_err(shown)?;
         if wide(bytes.len()) > LEDGER_BYTES_MAX {
             return Err("its ledger is too long".into());
         }
@@ -120,7 +123,7 @@ impl Found {
     /// Whatever the file system says.
     pub(crate) fn resume(self, part: &File, epoch: String) -> io::Result<Ledger> {
         let Replay { head, writes, length, .. } = self.replay;
-        self.file.set_len(length)?;
+        fault::check("cut ledger").and_then(|()| self.file.set_len(length))?;
         let ledger = Ledger::new(self.path, self.file, part, head.size)?;
         ledger.kept.store(true, Relaxed);
         {
@@ -297,7 +300,7 @@ impl State {
         let line = record.line();
         let length = self.length + wide(line.len());
         let written = match length <= LEDGER_BYTES_MAX {
-            true => (&*file).write_all(line.as_bytes()),
+            true => append(file, line.as_bytes()),
             false => Err(io::ErrorKind::FileTooLarge.into()),
         };
         match &written {
@@ -349,7 +352,17 @@ impl Drop for Due {
     }
 }
 
+fn append(mut file: &File, line: &[u8]) -> io::Result<()> {
+    if let Err(error) = fault::check("append") {
+        // A full disk leaves torn lines.
+        file.write_all(&line[..line.len() / 2])?;
+        return Err(error);
+    }
+    file.write_all(line)
+}
+
 /// Opens without following a link or waiting for the other end of a FIFO.
 fn open(path: &Path, options: &mut std::fs::OpenOptions) -> io::Result<File> {
+    fault::check("open ledger")?;
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::block::Block;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::io::Io;
 
 pub(crate) struct Buffered {
@@ -29,10 +30,12 @@ impl Buffered {
 
     /// The stream may have ended before what was allocated.
     pub(super) fn finish(&self, size: u64) -> Result<()> {
-        let length = self.file.metadata().map(|meta| meta.len());
+        let meta = fault::check("measure").and_then(|()| self.file.metadata());
+        let length = meta.map(|meta| meta.len());
         if length.is_ok_and(|length| length == size) {
             return Ok(());
         }
-        self.file.set_len(size).map_err(|error| Error::local("truncate", &self.path, error))
+        let cut = fault::check("cut off").and_then(|()| self.file.set_len(size));
+        cut.map_err(|error| Error::local("truncate", &self.path, error))
     }
 }

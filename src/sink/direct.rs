@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use super::Part;
 use crate::block::Block;
 use crate::error::Result;
+use crate::fault;
 use crate::io::Io;
 use crate::units::narrow;
 
@@ -26,6 +27,7 @@ impl Direct {
         let file = Arc::clone(part.file());
         let flags =
             rustix::fs::fcntl_getfl(&*file).map_err(|error| part.failed("open", error.into()))?;
+        fault::check("set direct").map_err(|error| part.failed("open with O_DIRECT", error))?;
         rustix::fs::fcntl_setfl(&*file, flags | OFlags::DIRECT)
             .map_err(|error| part.failed("open with O_DIRECT", error.into()))?;
         let alignment = narrow(u64::from(alignment));
@@ -49,8 +51,8 @@ impl Direct {
         if !self.padded.load(Relaxed) {
             return Ok(());
         }
-        self.file
-            .set_len(size)
+        fault::check("cut off")
+            .and_then(|()| self.file.set_len(size))
             .map_err(|error| crate::error::Error::local("truncate", &self.path, error))
     }
 }

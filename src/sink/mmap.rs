@@ -24,6 +24,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use super::Part;
 use crate::block::{Block, Place};
 use crate::error::{Error, Escaped, Kind, Result};
+use crate::fault;
 use crate::units::narrow;
 
 pub(crate) struct Mmap {
@@ -55,9 +56,9 @@ impl Mmap {
             }
             done => done.map_err(|error| part.failed("allocate", error))?,
         }
-        let mapping = MmapOptions::new()
-            .len(narrow(size))
-            .map_raw(&**part.file())
+        let map = || MmapOptions::new().len(narrow(size)).map_raw(&**part.file());
+        let mapping = fault::check("map")
+            .and_then(|()| map())
             .map_err(|error| part.failed("map", error))?;
         Ok(Self { mapping: Some(Arc::new(mapping)) })
     }

@@ -16,6 +16,7 @@ use super::conn::Conn;
 use super::tls::Tls;
 use crate::aside::aside;
 use crate::error::{Error, Escaped, Kind, Result, reason};
+use crate::fault;
 use crate::limits::{ADDRESS_DELAY, ADDRESSES_MAX};
 
 /// Connects to the URL's host. Dropping the future closes whatever is open.
@@ -111,7 +112,13 @@ async fn connect(url: &Url, addresses: Vec<SocketAddr>) -> Result<(TcpStream, So
     loop {
         match waiting.next() {
             Some(address) => {
-                attempts.push(async move { (address, TcpStream::connect(address).await) });
+                attempts.push(async move {
+                    let connected = match fault::check("connect") {
+                        Ok(()) => TcpStream::connect(address).await,
+                        Err(error) => Err(error),
+                    };
+                    (address, connected)
+                });
             }
             None if attempts.is_empty() => break,
             None => {}

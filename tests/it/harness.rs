@@ -71,7 +71,7 @@ impl Run {
     }
 
     fn in_dir(dir: TempDir, mut command: Command) -> Self {
-        fs::create_dir(dir.path().join("work")).unwrap();
+        fs::create_dir_all(dir.path().join("work")).unwrap();
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", dir.path()).current_dir(dir.path().join("work"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -258,9 +258,19 @@ impl Outcome {
             );
             after.remove(left.strip_prefix(self.dir.path()).unwrap());
         }
+        assert_eq!(after, self.without_left(), "left something: {}", self.stderr);
+    }
+
+    /// What was there before, but for what an earlier run had left.
+    fn without_left(&self) -> BTreeMap<PathBuf, u64> {
         let mut before = self.before.clone();
         before.retain(|path, _| !is_for_later(path));
-        assert_eq!(after, before, "left something: {}", self.stderr);
+        before
+    }
+
+    /// `ringpull --progress none URL` where this run has ended, with what it left.
+    pub(crate) fn again(self, url: &str) -> Run {
+        Run::in_dir(self.dir, Command::new(PROGRAM)).args(["--progress", "none", url])
     }
 
     /// The files that a run leaves for another one: a part file and its ledger, or nothing.
@@ -274,7 +284,7 @@ impl Outcome {
     }
 
     fn assert_unchanged(&self) {
-        assert_eq!(tree(self.dir.path()), self.before, "left something: {}", self.stderr);
+        assert_eq!(tree(self.dir.path()), self.without_left(), "left something: {}", self.stderr);
     }
 
     /// What stderr says besides notes and retries.
@@ -291,7 +301,7 @@ impl Outcome {
         self.assert_code(0);
         assert_file_is(&self.path(name), file);
         let mut after = tree(self.dir.path());
-        let mut before = self.before.clone();
+        let mut before = self.without_left();
         let place = Path::new("work").join(name);
         before.remove(&place);
         after.remove(&place);

@@ -21,6 +21,7 @@ mod stream;
 mod talk;
 mod target;
 mod tls;
+mod torture;
 mod transient;
 mod validators;
 mod ways;

@@ -6,7 +6,7 @@ use crate::source::{Source, has_word, is_letter};
 const FLOORS: [&[&str]; 6] = [
     &["error", "units", "meter", "limits"],
     &["plan", "gate", "retry", "name", "throttle", "pace", "alternates"],
-    &["block", "io", "sys", "aside"],
+    &["block", "io", "sys", "aside", "fault"],
     &["wire", "sink", "ledger", "digest"],
     &["options", "engine", "board", "fetch", "lane"],
     &["lib", "downloader", "cli", "report", "serve", "main"],
