@@ -71,7 +71,10 @@ mod armed {
         if !is_due {
             return What::Nothing;
         }
-        STRUCK.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| name.to_owned());
+        STRUCK
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| name.to_owned());
         order.what
     }
 
@@ -123,7 +126,8 @@ mod armed {
             let Some(path) = std::env::var_os("RINGPULL_FAULT_LOG") else { return };
             let struck = STRUCK.lock().unwrap_or_else(PoisonError::into_inner);
             let text = format!("{} {}\n", COUNT.load(Relaxed), struck.as_deref().unwrap_or("-"));
-            std::fs::write(path, text).expect("proof: the test that names the file has made room for it");
+            std::fs::write(path, text)
+                .expect("proof: the test that names the file has made room for it");
         }
     }
 

@@ -28,10 +28,10 @@ pub(crate) use self::record::{FORMAT, Head};
 
 use self::record::Record;
 use self::replay::Replay;
+use crate::fault;
 use crate::limits::{
     LEDGER_BYTES_MAX, LEDGER_SYNC_BYTES, LEDGER_SYNC_EVERY, LEDGER_WRITE_BYTES_MIN, LEDGER_WRITES,
 };
-use crate::fault;
 use crate::units::wide;
 
 /// The ledger of one part file, open for appending. Dropped before it holds anything, it is removed.

@@ -56,10 +56,12 @@ impl Mmap {
             }
             done => done.map_err(|error| part.failed("allocate", error))?,
         }
+        // An earlier run may have written beyond the end, around the page cache.
+        let cut = fault::check("cut off").and_then(|()| part.file().set_len(size));
+        cut.map_err(|error| part.failed("truncate", error))?;
         let map = || MmapOptions::new().len(narrow(size)).map_raw(&**part.file());
-        let mapping = fault::check("map")
-            .and_then(|()| map())
-            .map_err(|error| part.failed("map", error))?;
+        let mapping =
+            fault::check("map").and_then(|()| map()).map_err(|error| part.failed("map", error))?;
         Ok(Self { mapping: Some(Arc::new(mapping)) })
     }
 

@@ -121,7 +121,7 @@ impl Part {
         blocks.saturating_mul(STAT_BLOCK_BYTES) >= size
     }
 
-    /// Refuses a file that somebody has cut off meanwhile: what was in it would be zeros.
+    /// Refuses a file that somebody has cut off or lengthened meanwhile: what was in it would be zeros.
     ///
     /// `was_allocated` says that [`Self::is_allocated`] was true before the first byte: blocks do not go
     /// away by themselves.
@@ -132,12 +132,12 @@ impl Part {
         self.check_identity()?;
         let meta = fault::check("measure").and_then(|()| self.file.metadata());
         let length = meta.map_err(|error| self.failed("look at", error))?.len();
-        if length >= size && (!was_allocated || self.is_allocated(size)) {
+        if length == size && (!was_allocated || self.is_allocated(size)) {
             return Ok(());
         }
         self.forget();
         let path = self.path.to_string_lossy();
-        let message = format!("{} was cut off during the download", Escaped(&path));
+        let message = format!("{} was cut off or lengthened during the download", Escaped(&path));
         Err(Error::new(Kind::LocalIo, message).hint("run the same command again"))
     }
 
@@ -201,16 +201,13 @@ impl Part {
             false => None,
         };
         let renamed = match how.overwrite {
-            true => {
-                fault::check("rename").and_then(|()| std::fs::rename(&self.path, &self.target))
-            }
+            true => fault::check("rename").and_then(|()| std::fs::rename(&self.path, &self.target)),
             false => crate::sys::rename_new(&self.path, &self.target),
         };
         renamed.map_err(|error| self.failed("rename to", error))?;
         self.published = true;
-        let sync = |directory: File| {
-            fault::check("sync directory").and_then(|()| directory.sync_all())
-        };
+        let sync =
+            |directory: File| fault::check("sync directory").and_then(|()| directory.sync_all());
         match opened.map(sync) {
             // Some file systems cannot sync a directory; the file itself is safe by then.
             Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => {

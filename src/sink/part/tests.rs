@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 
+use super::super::{Manner, Sink};
 use super::*;
 
 const NEW: Publish = Publish { modified: None, overwrite: false, sync: true };
@@ -110,4 +111,22 @@ fn a_file_that_was_cut_off_is_noticed_even_when_it_has_its_size_again() {
     assert_eq!(part.check_whole(100_000, false).unwrap_err().kind(), Kind::LocalIo);
     part.file().set_len(100_000).unwrap();
     assert!(!part.is_allocated(100_000));
+}
+
+#[test]
+fn what_an_earlier_run_wrote_beyond_the_end_is_cut_off_by_every_sink() {
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap();
+    for manner in [Manner::Auto { sync: true }, Manner::Direct, Manner::Buffered, Manner::Mmap] {
+        let part = Part::create(&dir.path().join("f")).unwrap();
+        // A whole last block, as O_DIRECT writes it.
+        part.file().write_all_at(&[0; 8192], 0).unwrap();
+        match Sink::open(manner, &part, Some(5000), 4096) {
+            Ok(sink) => sink.finish(5000).unwrap(),
+            // Not every file system has O_DIRECT.
+            Err(_) => continue,
+        }
+        part.check_whole(5000, false).unwrap();
+        part.file().set_len(8192).unwrap();
+        assert_eq!(part.check_whole(5000, false).unwrap_err().kind(), Kind::LocalIo);
+    }
 }
