@@ -1,12 +1,12 @@
 //! Makes the kernel's answers bad on demand, for tests: one operation that an environment variable names, or
-//! all from it on.
+//! all of its kind from it on.
 //!
 //! Only builds with debug assertions have it; in others the two verbs are nothing. It stands where the
 //! kernel is asked, so whatever is made of an answer is what is tested. Invariant: an operation that is made
 //! to fail is not done.
 //!
 //! `RINGPULL_FAULT` is `count`, which changes nothing, or `[NAME:]NUMBER[+]:WHAT`: the operation of that
-//! number (of that name), and with a plus all that follow it. WHAT is an error such as `ECONNRESET`, or
+//! number (of that name), and with a plus all of its kind that follow it. WHAT is an error such as `ECONNRESET`, or
 //! `short`: half of what a transfer could do. `RINGPULL_FAULT_LOG` names a file that tells at the end what
 //! was counted and what failed.
 
@@ -67,20 +67,26 @@ mod armed {
             return What::Nothing;
         }
         let number = COUNT.fetch_add(1, Relaxed) + 1;
-        let is_due = number == order.number || (order.and_after && number > order.number);
-        if !is_due {
+        if number < order.number || (number > order.number && !order.and_after) {
             return What::Nothing;
         }
-        STRUCK
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| name.to_owned());
+        let mut struck = STRUCK.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*struck {
+            Some(before) if before != name => return What::Nothing,
+            Some(_) => {}
+            None => *struck = Some(name.to_owned()),
+        }
         order.what
     }
 
     fn parse(text: &str) -> Option<Order> {
         if text == "count" {
-            return Some(Order { name: None, number: 0, and_after: false, what: What::Nothing });
+            return Some(Order {
+                name: None,
+                number: u64::MAX,
+                and_after: false,
+                what: What::Nothing,
+            });
         }
         let mut parts = text.rsplit(':');
         let what = match parts.next()? {

@@ -21,6 +21,8 @@ const FILE_SIZE: u64 = 14 * 4096 + 17;
 /// What a kernel may say; `short` does half of a transfer.
 const FAULTS: [&str; 8] =
     ["EIO", "short", "ENOSPC", "EINTR", "ECONNRESET", "EAGAIN", "ENOMEM", "ECANCELED"];
+/// Those that may stay for good.
+const LASTING: [&str; 4] = ["EIO", "ENOSPC", "ECONNRESET", "ENOMEM"];
 /// What a run that bears no more may end with: network, refusal, answer, local file.
 const CODES: [i32; 4] = [3, 5, 6, 7];
 /// Runs at a time: most of them wait for the clock or the disk.
@@ -186,8 +188,8 @@ fn faults(number: usize, operations: usize, full: bool) -> Vec<String> {
     for operation in 1..=operations {
         for what in FAULTS {
             faults.push(format!("{operation}:{what}"));
-            if what != "short" {
-                // And it stays like that.
+            // And it stays like that; what only says "again" does not.
+            if LASTING.contains(&what) {
                 faults.push(format!("{operation}+:{what}"));
             }
         }
