@@ -131,6 +131,8 @@ pub mod engine;
 mod fetch;
 mod lane;
 mod options;
+#[cfg(test)]
+mod simulation;
 
 #[doc(hidden)]
 pub mod cli;

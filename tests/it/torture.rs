@@ -164,13 +164,18 @@ fn read(log: &Path, outcome: &Outcome) -> (usize, String) {
     (count.parse().unwrap(), struck.to_owned())
 }
 
+#[expect(clippy::print_stderr, reason = "the counts are worth a look")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Told if the test fails meanwhile.
 struct Told(String);
 
 impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", self.0);
+            tell(&self.0);
         }
     }
 }
@@ -226,11 +231,11 @@ fn whatever_the_kernel_refuses_the_same_command_ends_well() {
         }
     });
     let Tally { unharmed, gone_on, not_struck } = tally;
-    eprintln!(
+    tell(&format!(
         "{} scenarios with {operations} operations, {runs} runs: {unharmed:?} ended well, {gone_on:?} \
          failed and were gone on with; {not_struck:?} were over before their fault",
         stages.len()
-    );
+    ));
     assert_eq!(broken.into_inner(), 0, "runs that did not end as they should; see above");
     assert!(runs >= 300 && gone_on.into_inner() > 0, "this is no torture");
 }

@@ -8,7 +8,7 @@ const FLOORS: [&[&str]; 6] = [
     &["plan", "gate", "retry", "name", "throttle", "pace", "alternates"],
     &["block", "io", "sys", "aside", "fault"],
     &["wire", "sink", "ledger", "digest"],
-    &["options", "engine", "board", "fetch", "lane"],
+    &["options", "engine", "board", "fetch", "lane", "simulation"],
     &["lib", "downloader", "cli", "report", "serve", "main"],
 ];
 const RULES: usize = 1;
