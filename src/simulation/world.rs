@@ -78,6 +78,7 @@ impl World {
     pub(super) fn play(&mut self) -> Story {
         let mut story = Story::default();
         let troubled = self.rng.u32(1..6);
+        let block_size = self.block_size;
         for life in 0..=troubled {
             self.check_claims();
             if life == troubled {
@@ -86,6 +87,8 @@ impl World {
                 self.retries = 8;
             }
             (self.fetched, self.left_bytes) = (0, 0);
+            // Nobody has to stay with the blocks of an earlier life.
+            self.block_size = *self.rng.choice(SIZES_OF_BLOCKS).unwrap_or(&4) * block_size / 4;
             self.note(|| format!("--- life {life}"));
             let end = Life::begin(self).run();
             self.note(|| format!("{end:?}"));
@@ -165,3 +168,6 @@ impl World {
         }
     }
 }
+
+/// Blocks of a life, in quarters of those that the sizes of files were made for.
+const SIZES_OF_BLOCKS: &[u64] = &[4, 4, 4, 2, 3, 8];
