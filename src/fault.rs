@@ -6,9 +6,9 @@
 //! to fail is not done.
 //!
 //! `RINGPULL_FAULT` is `count`, which changes nothing, or `[NAME:]NUMBER[+]:WHAT`: the operation of that
-//! number (of that name), and with a plus all of its kind that follow it. WHAT is an error such as `ECONNRESET`, or
-//! `short`: half of what a transfer could do. `RINGPULL_FAULT_LOG` names a file that tells at the end what
-//! was counted and what failed.
+//! number (of that name), and with a plus all of its kind that follow it. WHAT is an error such as
+//! `ECONNRESET`, or `short`: half of what a transfer could do. `RINGPULL_FAULT_LOG` names a file that tells
+//! at the end what was counted and what failed.
 
 #[cfg(debug_assertions)]
 pub(crate) use self::armed::{Watch, check, returned, taken, transfer};

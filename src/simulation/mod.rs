@@ -1,9 +1,9 @@
 //! Whole downloads in worlds of their own, thousands of them: the real plan, gate, retry, pace and ledger
 //! between a server, a disk and a clock that follow a seed.
 //!
-//! Not here: sockets, threads, waiting. Lanes are stepped one at a time in any order, and a life may end after
-//! any step. The checks: a complete file is one version of the server's, whole and durable; what the ledger
-//! claims is there; a calm world ends well, with no byte fetched twice.
+//! Not here: sockets, threads, waiting. Lanes are stepped one at a time in any order, and a life may end
+//! after any step. The checks: a complete file is one version of the server's, whole and durable; what the
+//! ledger claims is there; a calm world ends well, with no byte fetched twice.
 //!
 //! `RINGPULL_SEED=number` plays one world and tells all of it; `RINGPULL_SEEDS=number` plays so many.
 

@@ -1,7 +1,7 @@
 //! The plan as lanes see it: what `board` does without waiting, and the only place here that knows the plan.
 //!
-//! It keeps books of its own beside the plan's. Invariant, checked with every change: each block is free, or in
-//! one lease, or landed.
+//! It keeps books of its own beside the plan's. Invariant, checked with every change: each block is free,
+//! or in one lease, or landed.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -127,8 +127,8 @@ impl Table {
         Some(lease)
     }
 
-    /// Begins to fetch, and deals as many blocks as the first answer serves. `there` are bytes that an earlier
-    /// run has left.
+    /// Begins to fetch, and deals as many blocks as the first answer serves. `there` are bytes that an
+    /// earlier run has left.
     pub(super) fn run(&mut self, plan: Plan, blocks: u32, there: &[Range<u64>]) -> Option<Lease> {
         if self.stage != Stage::Probing {
             return None;
