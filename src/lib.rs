@@ -3,7 +3,7 @@
 //!
 //! **The promise:** success means that every byte was written at the offset the server said, from one
 //! version of the file, is durable and, if a digest was given, has that digest. Anything else is an
-//! [`Error`], and nothing new stands under the target's name.
+//! [`Error`], nothing new stands under the target's name, and the same call again continues.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,11 +26,11 @@
 //! ## The one idea
 //!
 //! **A file is a row of equal blocks. The sink lends a block, the wire fills it, the sink commits it, the
-//! plan remembers it.**
+//! ledger remembers it.**
 //!
 //! The block (1 MiB by default, aligned in the file) is at once the unit of memory, of disk write, of
-//! alignment, of retry and of verification. So O_DIRECT alignment falls out, memory is blocks times their
-//! size, and back-pressure is "no free block".
+//! alignment, of retry, of resume and of verification. So O_DIRECT alignment falls out, memory is blocks
+//! times their size, and back-pressure is "no free block".
 //!
 //! | noun | what it does | | noun | what it does |
 //! |---|---|---|---|---|
@@ -40,7 +40,7 @@
 //! | Pool | limits memory | | Engine | starts and stops the threads |
 //! | Wire | asks and fills | | Meter | counts |
 //! | Gate | judges an answer before a byte is written | | Report | shows |
-//! | Sink | lends blocks, commits them | | | |
+//! | Sink | lends blocks, commits them | | Ledger | remembers what landed, across crashes |
 //!
 //! ## The floors
 //!
@@ -50,8 +50,10 @@
 //! ```text
 //! 5 faces    main  cli(arguments)  report(the only printer)  serve(static server)  downloader  lib
 //! 4 engine   engine(threads)  board(deals leases)  fetch(life of an item)  lane(lend, fill, commit)  options
-//! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}  digest
-//! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)   fault(tests)
+//! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}
+//!            ledger  digest
+//! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
+//!            fault(any of these fails on demand, in builds with debug assertions)
 //! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  alternates(choice)  name
 //! 0 words    error  units  meter  limits
 //! ```
@@ -98,9 +100,26 @@
 //! ## The end
 //!
 //! All blocks landed: the sink cuts off padding, the digest is compared, mode and time are set, the part
-//! file is synced, renamed without replacing, and its directory synced. A failure at any point removes the
-//! part file. To continue such a file in a later run is what the missing noun, the ledger, will be for: it
-//! will stand beside the plan, which already says what landed.
+//! file is synced, renamed without replacing, its directory synced, and the ledger removed.
+//!
+//! A failure at any point leaves the part file and its ledger, if anything had landed, and the next run
+//! (`fetch/partial`) looks for them before its first question. The ledger is a file of checksummed lines,
+//! appended to after the bytes that they name:
+//!
+//! ```text
+//! head      format, hashed URL and digest, size, validators, identity of the part file
+//! begin     a run begins, in this epoch: one boot, one mount
+//! written   these bytes were written        trusted in the same epoch: the page cache survives a kill
+//! durable   so many written lines are on disk, after fdatasync      trusted for ever
+//! lost      a sync has failed: only what was durable before counts
+//! ```
+//!
+//! Syncs are begun by bytes and by seconds ([`limits`]) and run on the ring beside the lanes, on a file
+//! description of their own: a failed sync is told once a description, and the last sync must not miss it.
+//! A torn end is ignored; whatever else is doubtful (another URL, digest, format, part file, one that was
+//! cut off) is not believed but fetched again, and said. The first question of a run that goes on asks for
+//! the first missing bytes, and the gate compares its answer with the version that the ledger names.
+//! Correctness rests on identities and on the rename; the lock on the part file only saves work.
 
 pub mod error;
 pub mod limits;

@@ -72,7 +72,7 @@ pub const RETRY_WAIT_FIRST: Duration = Duration::from_millis(250);
 pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest `Retry-After` that is honoured; beyond it the download ends with the server's refusal.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
-/// Times a download starts anew because the file changed on the server.
+/// Times a download starts anew because the file changed on the server, the last time in one stream.
 pub const RESTARTS_MAX: u32 = 3;
 /// Fresh connections tried free of charge when a kept-alive one turns out dead before the first response byte
 /// (curl's CONN_MAX_RETRIES).

@@ -20,7 +20,8 @@ use source::{Source, tree};
 
 /// Places with Rust code, and all places with text of ours.
 const RUST: [&str; 3] = ["src", "tests", "benches"];
-const TEXT: [&str; 7] = ["src", "tests", "benches", "scripts", ".ci", "README.md", "CHANGELOG.md"];
+const TEXT: [&str; 9] =
+    ["src", "tests", "benches", "scripts", ".ci", ".cargo", ".github", "README.md", "CHANGELOG.md"];
 
 /// Fails with all findings of a rule in the files below `places`.
 fn hold(places: &[&str], rule: impl Fn(&Source) -> Vec<String>) {

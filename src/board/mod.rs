@@ -200,7 +200,8 @@ impl Board {
             Anew::OneStream if state.manner == Manner::Ranges => true,
             Anew::OneStream => count(&mut state.breaks) <= retries,
         };
-        if !matches!(why, Anew::Changed(_)) {
+        // Nodes that name one version differently never agree; a single response cannot contradict itself.
+        if !matches!(why, Anew::Changed(_)) || state.changes == RESTARTS_MAX {
             state.manner = Manner::OneStream;
         }
         let goes_on = possible && allowed;

@@ -45,9 +45,13 @@ pub(super) fn value(option: &str, text: &str) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// Whether a field of this name holds a secret.
+/// Whether a field of this name probably holds a secret: the registered ones, and what services call theirs
+/// (`X-Api-Key`, `Private-Token`).
 pub(super) fn is_secret(name: &str) -> bool {
-    ["authorization", "cookie", "proxy-authorization"].contains(&name.to_ascii_lowercase().as_str())
+    let name = name.to_ascii_lowercase();
+    ["authorization", "cookie", "key", "password", "secret", "token"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 /// The fields that ranges, the checks on answers and the framing depend on.

@@ -20,7 +20,7 @@ use crate::fetch::{self, Item, Want};
 use crate::meter::Meter;
 use crate::options::{Options, Outcome, Target};
 
-/// A download at work. Dropping it stops the lanes and removes what is not complete.
+/// A download at work. Dropping it stops the lanes; what has landed stays for another run.
 pub struct Download {
     meter: Arc<Meter>,
     stopper: Stopper,
@@ -149,7 +149,7 @@ fn died() -> Error {
 }
 
 impl Stopper {
-    /// Stops the download soon; what it has written is removed.
+    /// Stops the download soon; what has landed stays for another run.
     pub fn stop(&self) {
         self.0.set.store(true, Relaxed);
         self.0.changed.notify_waiters();

@@ -38,7 +38,7 @@ pub(crate) enum Want {
 
 /// Fetches one item; see [`crate::engine::start`].
 ///
-/// Dropping the future stops the lanes; what they had written is removed.
+/// Dropping the future stops the lanes; what has landed stays for another run.
 pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Result<Outcome> {
     let started = Instant::now();
     item.options.check(&item.url)?;
@@ -111,7 +111,7 @@ fn goal(item: &Item) -> Result<Goal> {
             let name = name::from_url(&item.url).ok_or_else(|| {
                 Error::new(Kind::Usage, "the URL has no file name").hint("name one with --output")
             })?;
-            file_goal(&directory.join(name))?
+            named_goal(directory.join(name), &item.options)?
         }
     };
     let is_file = matches!(goal, Goal::File(_) | Goal::Dir(_));
@@ -122,6 +122,15 @@ fn goal(item: &Item) -> Result<Goal> {
             Err(Error::new(Kind::Usage, message).hint("leave --write away, or name a file"))
         }
         _ => Ok(goal),
+    }
+}
+
+/// A path that nobody typed is a file: a FIFO or device there, or a link to one, is in the way.
+fn named_goal(path: PathBuf, options: &Options) -> Result<Goal> {
+    match file_goal(&path)? {
+        Goal::Stream(_) if options.overwrite => Ok(Goal::File(path)),
+        Goal::Stream(_) => Err(in_the_way(&path)),
+        goal => Ok(goal),
     }
 }
 
@@ -288,7 +297,7 @@ fn interrupted() -> Error {
 async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     let Some(wanted) = &fetch.options.checksum else {
         return Ok(match job.responses.load(Relaxed) {
-            0 | 1 => Verified::OneResponse,
+            0 | 1 if job.resumed_bytes == 0 => Verified::OneResponse,
             _ if job.version.is_strong() => Verified::Validator,
             _ => Verified::Nothing,
         });

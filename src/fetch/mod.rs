@@ -20,7 +20,7 @@ use url::Url;
 
 use self::partial::{Left, Source};
 use crate::alternates::Alternates;
-use crate::board::Job;
+use crate::board::{Anew, Job};
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::gate::{Answer, Version};
 use crate::limits::{DISTRUST_AFTER, PROBE_BLOCKS};
@@ -219,7 +219,7 @@ impl Fetch {
 
     /// The version that the first answer must belong to, if there is something to go on with.
     pub(crate) fn left_version(&self) -> Option<Version> {
-        self.left().as_ref().map(|left| left.version(&self.source))
+        self.left().as_ref().map(Left::version)
     }
 
     /// The first bytes to ask for, if there is something to go on with.
@@ -228,13 +228,25 @@ impl Fetch {
     }
 
     /// Forgets what an earlier run has left, and says why. Returns whether there was anything.
-    pub(crate) fn forget_left(&self, why: &str) -> bool {
+    pub(crate) fn forget_left(&self, why: &Anew) -> bool {
         let left = self.left().take();
         if let Some(left) = &left {
             left.forget();
-            self.meter.tell(Event::Notice(format!("starting anew: {why}")));
+            self.meter.tell(match why {
+                Anew::Changed(why) => Event::Changed { why: why.clone() },
+                Anew::OneStream | Anew::Broken => {
+                    let why = "what an earlier run has left cannot be continued without ranges";
+                    Event::Notice(format!("{why}; starting anew"))
+                }
+            });
         }
         left.is_some()
+    }
+
+    /// Whether another run would ask the same server: validators say nothing of another, and only a digest
+    /// does.
+    fn asks_the_same(&self) -> bool {
+        self.options.checksum.is_some() || self.places().alternates.choose(0) == Some(0)
     }
 
     /// What is being fetched now, or was last.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::partial::{Left, Look, Partial};
 use super::{Fetch, Goal, shown};
 use crate::aside::aside;
-use crate::board::{Job, Manner};
+use crate::board::{Anew, Job, Manner};
 use crate::digest::{self, Checksum, Follower};
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Answer, Version};
@@ -171,10 +171,11 @@ impl Fetch {
     /// What an earlier run has left of this version.
     fn take_left(&self, version: &Version, manner: Manner) -> Option<Left> {
         let left = self.left().take()?;
-        let known = left.version(&self.source);
+        let known = left.version();
         let doubt = match manner {
-            Manner::OneStream => Some("the server does not answer ranges any more".to_owned()),
-            Manner::Ranges => known.differs(version),
+            Manner::OneStream => Some(Anew::OneStream),
+            Manner::Ranges if !self.asks_the_same() => Some(Anew::OneStream),
+            Manner::Ranges => known.differs(version).map(Anew::Changed),
         };
         let Some(why) = doubt else { return Some(left) };
         *self.left() = Some(left);
@@ -208,7 +209,7 @@ impl Fetch {
         let (write, block_size) = (self.write(), self.block_size());
         let plan = Plan::new(size, block_size)?;
         // A file of one block is all there or not at all.
-        let worth = manner == Manner::Ranges && size > Some(block_size);
+        let worth = manner == Manner::Ranges && size > Some(block_size) && self.asks_the_same();
         let resumable = (worth && self.may_combine(version)).then(|| version.clone());
         let source = self.source.clone();
         let (sink, partial, failed) = aside(move || {

@@ -59,13 +59,15 @@ impl Source {
         Self { url: hash(bare.as_str()), digest: checksum.map(|wanted| hash(&wanted.to_string())) }
     }
 
-    /// Whether bytes of `head` are bytes of this file. The same digest is the same file, wherever it is.
-    fn is_of(&self, head: &Head) -> bool {
-        head.url == self.url || self.has_digest_of(head)
-    }
-
-    fn has_digest_of(&self, head: &Head) -> bool {
-        self.digest.is_some() && self.digest == head.digest
+    /// Why bytes of `head` may not be bytes of this file. The same digest is the same file, wherever it is;
+    /// bytes that were gathered under a digest are worth nothing without it, for they may be of several
+    /// addresses.
+    fn doubts(&self, head: &Head) -> Option<&'static str> {
+        match (&self.digest, &head.digest) {
+            (None, None) if self.url != head.url => Some("it belongs to another URL"),
+            (ours, theirs) if ours != theirs => Some("it was begun with another --checksum"),
+            _ => None,
+        }
     }
 }
 
@@ -96,11 +98,11 @@ impl Left {
 
     /// The version that an answer must belong to. Under the same digest only the size counts: the digest
     /// decides.
-    pub(crate) fn version(&self, source: &Source) -> Version {
+    pub(crate) fn version(&self) -> Version {
         let version = self.found.head().version();
-        match source.has_digest_of(self.found.head()) {
-            true => Version { size: version.size, ..Version::default() },
-            false => version,
+        match self.found.head().digest {
+            Some(_) => Version { size: version.size, ..Version::default() },
+            None => version,
         }
     }
 
@@ -181,6 +183,7 @@ impl Partial {
             etag: version.etag.clone(),
             last_modified: version.last_modified.clone(),
             date_is_strong: version.date_is_strong,
+            is_page: version.is_page,
             part: sys::file_id(self.part.file()).map_err(failed)?,
             allocated: self.was_allocated,
         };
@@ -246,8 +249,8 @@ impl Drop for Partial {
 /// What of a part file may be believed on the word of its ledger.
 fn believe(part: &Part, found: &Found, source: &Source) -> Result<Extents, String> {
     let head = found.head();
-    if !source.is_of(head) {
-        return Err("it belongs to another URL".into());
+    if let Some(doubt) = source.doubts(head) {
+        return Err(doubt.into());
     }
     let id = sys::file_id(part.file()).map_err(|error| reason(&error))?;
     if id != head.part {

@@ -160,6 +160,78 @@ proptest! {
     }
 }
 
+/// Field values with what a terminal obeys and HTTP lets through.
+fn steering() -> impl Strategy<Value = HeaderMap> {
+    let names = [
+        "content-range",
+        "content-length",
+        "transfer-encoding",
+        "content-encoding",
+        "content-type",
+        "etag",
+        "last-modified",
+        "retry-after",
+        "date",
+        "location",
+        "content-disposition",
+        "accept-ranges",
+    ];
+    let parts = [
+        "\u{9b}31m",
+        "\u{85}",
+        "\u{202e}",
+        "\u{2066}",
+        "\u{200b}",
+        "\u{2028}",
+        "\u{feff}",
+        "\t",
+        "\\",
+        "\"",
+        "W/",
+        "bytes ",
+        "0-4/5",
+        "*",
+        "5",
+        "gzip",
+        "chunked",
+        "multipart/byteranges",
+        ";",
+        ",",
+        "/",
+        "http://h/",
+    ];
+    let value = prop::collection::vec(prop::sample::select(parts.to_vec()), 1..5);
+    prop::collection::vec((prop::sample::select(names.to_vec()), value), 0..6).prop_map(|fields| {
+        let field = |(name, value): (&'static str, Vec<&str>)| {
+            let value = HeaderValue::from_bytes(value.concat().as_bytes());
+            (HeaderName::from_static(name), value.unwrap())
+        };
+        fields.into_iter().map(field).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_sentence_steers_a_terminal(
+        status in prop::sample::select(vec![200u16, 206, 302, 401, 404, 412, 416, 429, 503, 299, 999]),
+        headers in steering(), earlier in steering(), ask in asks(), known in any::<bool>(),
+    ) {
+        let code = StatusCode::from_u16(status).unwrap();
+        let head = Head { status: code, http: Http::HTTP_11, headers: &headers };
+        let known = known.then(|| Version::from_headers(&earlier, Some(5)));
+        let said = match judge(&head, &ask, known.as_ref(), SystemTime::UNIX_EPOCH) {
+            Verdict::Changed(why) | Verdict::Unranged(why) => why,
+            Verdict::Failed(error) => error.to_string(),
+            // The fields are raw, for those who read and do not show them.
+            Verdict::Body(_) | Verdict::Empty(_) | Verdict::Redirect(_) => return Ok(()),
+        };
+        let escaped = crate::error::Escaped(&said).to_string().replace("\\u{5c}", "\\");
+        prop_assert_eq!(escaped, said);
+    }
+}
+
 #[test]
 fn malformed_content_ranges_are_not_guessed_at() {
     for junk in [

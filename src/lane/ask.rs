@@ -72,7 +72,9 @@ impl Lane {
                     // A signed address may have expired; the typed one leads to a fresh one.
                     let stale =
                         error.kind() == Kind::Refused && job.is_some() && route.is_redirected();
-                    response.drain(&self.fetch.options.client, RECEIVE_SLICE).await;
+                    // Its connection is closed: kept open, it would take one of the places of a server that
+                    // has too few.
+                    drop(response);
                     if !stale || asked_again {
                         return Err(error);
                     }

@@ -73,7 +73,10 @@ impl<'a> Haul<'a> {
                     let message = format!("the server sends only {progress} bytes at a time");
                     Error::new(Kind::Protocol, message)
                 }
-                Ok(()) => continue,
+                Ok(()) => {
+                    tries.progressed(progress);
+                    continue;
+                }
                 Err(Stop::Failed(error)) => error,
                 Err(Stop::LetGo) => break,
             };

@@ -124,7 +124,7 @@ impl Lane {
     async fn find(&mut self, manner: Manner) -> Option<Found> {
         let fetch = Arc::clone(&self.fetch);
         if manner == Manner::OneStream {
-            fetch.forget_left("ranges of this file cannot be combined");
+            fetch.forget_left(&Anew::OneStream);
         }
         let mut ask = Ask { range: self.first_range(manner) };
         fetch.start_anew();
@@ -133,10 +133,10 @@ impl Lane {
             let error = match self.ask(&ask, None).await {
                 Ok(Judged::Body(answer, response)) => return Some(Found::Body(answer, response)),
                 Ok(Judged::Empty(version)) => {
-                    fetch.forget_left("the file is empty now");
+                    fetch.forget_left(&Anew::Changed("the file is empty now".into()));
                     return Some(Found::Empty(version));
                 }
-                Ok(Judged::Changed(why)) if fetch.forget_left(&why) => {
+                Ok(Judged::Changed(why)) if fetch.forget_left(&Anew::Changed(why.clone())) => {
                     ask = Ask { range: self.first_range(manner) };
                     continue;
                 }

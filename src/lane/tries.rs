@@ -37,11 +37,16 @@ impl<'a> Tries<'a> {
         self.fetch
     }
 
-    /// Judges a failure that came after `progress` bytes since the last one.
-    pub(super) fn judge(&mut self, error: Error, progress: u64, board: &Board) -> Verdict {
+    /// Takes note of bytes that came without a failure: the failures before them count no more.
+    pub(super) fn progressed(&mut self, progress: u64) {
         if progress >= PROGRESS_BYTES_MIN {
             self.failures = 0;
         }
+    }
+
+    /// Judges a failure that came after `progress` bytes since the last one.
+    pub(super) fn judge(&mut self, error: Error, progress: u64, board: &Board) -> Verdict {
+        self.progressed(progress);
         self.failures += 1;
         let most = if error.kind() == Kind::Connect { self.connects_max } else { u32::MAX };
         let policy = Policy { retries: self.fetch.options.retries.min(most) };

@@ -83,7 +83,7 @@ impl Found {
     /// Reads the ledger at `path`; `None` if there is none.
     ///
     /// # Errors
-    /// Why it cannot be believed: in the words of [`Doubt`], or what the system says.
+    /// Why it cannot be believed: in the words of [`replay::Doubt`], or what the system says.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, String> {
         let shown = |error: io::Error| {
             format!("its ledger cannot be read: {}", crate::error::reason(&error))

@@ -1,6 +1,9 @@
 //! Names against a corpus of hostile ones, and the promise of the module against arbitrary text.
 
+use std::fs::File;
+
 use proptest::prelude::*;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, unlinkat};
 
 use super::*;
 
@@ -14,6 +17,21 @@ fn is_one_component(name: &str) -> bool {
         && !name.ends_with(['.', ' '])
         && !name.contains(['/', '\\'])
         && !name.chars().any(is_hidden)
+}
+
+/// Checks that the name makes a new file right in a directory, through nothing that leads elsewhere.
+fn opens_in(directory: &File, name: &str) -> bool {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(directory, name, flags, Mode::RUSR, beneath).is_ok()
+        && unlinkat(directory, name, AtFlags::empty()).is_ok()
+}
+
+/// A directory to open names in; it is gone from the disk at once where nobody looks into it.
+fn directory() -> (tempfile::TempDir, File) {
+    let scratch = tempfile::tempdir().unwrap();
+    let opened = File::open(scratch.path()).unwrap();
+    (scratch, opened)
 }
 
 /// What a hostile or careless server may propose, and what becomes of it.
@@ -94,6 +112,8 @@ const CORPUS: &[(&str, Option<&str>)] = &[
 fn hostile_names_become_harmless() {
     for (name, cleaned) in CORPUS {
         assert_eq!(clean(name).as_deref(), *cleaned, "{name:?}");
+        let (_scratch, directory) = directory();
+        assert!(cleaned.is_none_or(|name| opens_in(&directory, name)), "{name:?}");
     }
 }
 
@@ -191,8 +211,10 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn cleaned_names_are_one_component(name in text()) {
+        let (_scratch, directory) = directory();
         if let Some(cleaned) = clean(&name) {
             prop_assert!(is_one_component(&cleaned), "{:?}", cleaned);
+            prop_assert!(opens_in(&directory, &cleaned), "{:?}", cleaned);
             prop_assert_eq!(clean(&cleaned), Some(cleaned));
         }
     }

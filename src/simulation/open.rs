@@ -118,6 +118,7 @@ impl Life<'_> {
             etag: version.etag.clone(),
             last_modified: version.last_modified.clone(),
             date_is_strong: version.date_is_strong,
+            is_page: version.is_page,
             part: Disk::name_of(part),
             allocated: true,
         };

@@ -114,6 +114,9 @@ impl Stream {
 
 impl StreamTo {
     /// Opens it; a FIFO waits for its reader.
+    ///
+    /// # Errors
+    /// As [`Error::local`]; also if a regular file has taken the place of the FIFO or device meanwhile.
     pub(crate) fn open(&self) -> Result<File> {
         match self {
             Self::Stdout => std::io::stdout()
@@ -121,12 +124,20 @@ impl StreamTo {
                 .try_clone_to_owned()
                 .map(File::from)
                 .map_err(|error| Error::local("write to", Path::new("standard output"), error)),
-            Self::Path(path) => File::options()
-                .write(true)
-                .open(path)
-                .map_err(|error| Error::local("open", path, error)),
+            Self::Path(path) => {
+                open_special(path).map_err(|error| Error::local("open", path, error))
+            }
         }
     }
+}
+
+fn open_special(path: &Path) -> std::io::Result<File> {
+    let file = File::options().write(true).open(path)?;
+    if file.metadata()?.is_file() {
+        // Whoever put it there, or a link to it, must not have its bytes replaced in place.
+        return Err(std::io::Error::other("it has become a regular file"));
+    }
+    Ok(file)
 }
 
 impl Drop for Stream {
@@ -237,5 +248,24 @@ fn explain(error: std::io::Error) -> Error {
             Error::new(Kind::LocalIo, "the output was closed before the whole file was written")
         }
         _ => Error::local("write to", "the output stream".as_ref(), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_took_the_place_of_a_device_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, place) = (dir.path().join("victim"), dir.path().join("place"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &place).unwrap();
+        for path in [&victim, &place] {
+            let error = StreamTo::Path(path.clone()).open().unwrap_err();
+            assert_eq!(error.exit_code(), 7);
+        }
+        assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+        StreamTo::Path("/dev/null".into()).open().unwrap();
     }
 }

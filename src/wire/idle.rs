@@ -84,3 +84,88 @@ impl Sleeper {
         Ok(Conn::new(TcpStream::from_std(self.tcp)?, self.tls, self.remote))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use url::Url;
+
+    use super::*;
+
+    /// Where a route leads and whose credentials it carries there: all that a key has to tell apart.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Identity {
+        scheme: &'static str,
+        host: &'static str,
+        port: u16,
+        home: bool,
+    }
+
+    impl Identity {
+        fn key(&self, path: &str) -> Key {
+            let Self { scheme, host, port, home } = self;
+            let typed = Url::parse(&format!("{scheme}://{host}:{port}/{path}")).unwrap();
+            let elsewhere = Url::parse("https://elsewhere.test/").unwrap();
+            Key::new(&Route::new(typed.clone(), if *home { &typed } else { &elsewhere }))
+        }
+    }
+
+    fn identity() -> impl Strategy<Value = Identity> {
+        let scheme = prop::sample::select(vec!["http", "https"]);
+        let hosts = ["a.test", "a.test.", "b.a.test", "127.0.0.1", "127.0.0.2", "[::1]"];
+        let port = prop::sample::select(vec![80, 443, 8080, 8443]);
+        (scheme, prop::sample::select(hosts.to_vec()), port, any::<bool>())
+            .prop_map(|(scheme, host, port, home)| Identity { scheme, host, port, home })
+    }
+
+    proptest! {
+        #[test]
+        fn two_requests_share_a_key_only_if_they_share_every_field(
+            one in identity(),
+            other in identity(),
+        ) {
+            prop_assert_eq!(one.key("a?b") == other.key("c/d"), one == other);
+        }
+    }
+
+    #[test]
+    fn spelling_makes_no_other_identity() {
+        let key = |text: &str| {
+            let url = Url::parse(text).unwrap();
+            Key::new(&Route::new(url.clone(), &url))
+        };
+        for same in
+            ["HTTP://A.test/x", "http://a.test:80/?q", "http://u:p@a.test/", "http://%41.TEST/"]
+        {
+            assert_eq!(key(same), key("http://a.test/"), "{same}");
+        }
+        assert_eq!(key("https://a.test:443/"), key("https://a.test/"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_lent_only_to_the_identity_it_was_made_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut identities = Vec::new();
+        for scheme in ["http", "https"] {
+            for host in ["a.test", "b.test"] {
+                for port in [8001, 8002] {
+                    for home in [true, false] {
+                        identities.push(Identity { scheme, host, port, home });
+                    }
+                }
+            }
+        }
+        let mut accepted = Vec::new();
+        for owner in &identities {
+            let idle = Idle::default();
+            let tcp = TcpStream::connect(address).await.unwrap();
+            accepted.push(listener.accept().unwrap());
+            idle.keep(owner.key(""), Conn::new(tcp, None, address));
+            for other in identities.iter().filter(|other| *other != owner) {
+                assert!(idle.take(&other.key("")).is_none(), "{owner:?} lent to {other:?}");
+            }
+            assert!(idle.take(&owner.key("f")).is_some(), "{owner:?}");
+        }
+    }
+}

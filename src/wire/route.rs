@@ -109,6 +109,8 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const RULE: RedirectRule = RedirectRule { max: 3, https_only: false };
@@ -156,5 +158,79 @@ mod tests {
     fn escape_sequences_in_a_location_are_shown_harmless() {
         let error = route("http://a/").follow("ftp://x/\x1b[2J", 0, RULE).unwrap_err();
         assert!(!error.to_string().contains('\x1b'));
+    }
+
+    /// Locations that are likelier than chance to be taken for something else.
+    fn location() -> impl Strategy<Value = String> {
+        let parts = [
+            "http:",
+            "https:",
+            "HTTPS:",
+            "file:",
+            "//",
+            "/",
+            "\\",
+            "@",
+            ":",
+            ":81",
+            ":443",
+            ":80",
+            "a.test",
+            "b.test",
+            "a.test.",
+            "A.TEST",
+            "evil.test",
+            "u:p",
+            "..",
+            "%2e",
+            "?",
+            "#",
+            "%0d%0a",
+            "\r\n",
+            "\t",
+            "\0",
+            " ",
+            ";",
+            "[::1]",
+            "127.0.0.1",
+            "\u{ff0f}",
+            "\u{202e}",
+            "x",
+        ];
+        prop_oneof![
+            prop::collection::vec(prop::sample::select(parts.to_vec()), 0..8)
+                .prop_map(|parts| parts.concat()),
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn whatever_the_locations_credentials_stay_at_home(
+            typed in prop::sample::select(vec!["http://a.test/f", "https://a.test/f", "http://a.test:81/f"]),
+            locations in prop::collection::vec(location(), 1..4),
+        ) {
+            let mut route = route(typed);
+            let home = route.url().clone();
+            let rule = RedirectRule { max: 9, https_only: false };
+            for location in locations {
+                let before = route.url().clone();
+                if let Err(error) = route.follow(&location, 0, rule) {
+                    prop_assert_eq!(error.kind(), Kind::Redirect);
+                    prop_assert!(!error.to_string().chars().any(char::is_control), "{}", error);
+                    continue;
+                }
+                let url = route.url();
+                prop_assert!(matches!(url.scheme(), "http" | "https"), "{}", url);
+                prop_assert!(before.scheme() == "http" || url.scheme() == "https", "{} to {}", before, url);
+                prop_assert!(url.username().is_empty() && url.password().is_none(), "{}", url);
+                prop_assert!(url.as_str().bytes().all(|byte| byte.is_ascii_graphic()), "{:?}", url.as_str());
+                let same = (url.scheme(), url.host_str(), url.port_or_known_default())
+                    == (home.scheme(), home.host_str(), home.port_or_known_default());
+                prop_assert_eq!(route.is_home(), same, "{}", url);
+            }
+        }
     }
 }

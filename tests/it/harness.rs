@@ -183,6 +183,19 @@ impl Started {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// The most memory that the program has had so far (`VmHWM` of proc_pid_status(5)).
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kibibytes << 10
+    }
+
+    /// A place in the working directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("work").join(name)
+    }
+
     /// Waits for the end and judges it.
     pub(crate) fn finish(self) -> Outcome {
         let outcome = self.end();
@@ -249,42 +262,44 @@ impl Outcome {
         let lines = self.problem_lines();
         assert_eq!(lines.len(), 1, "one line says what is wrong: {:?}", self.stderr);
         assert!(lines[0].starts_with("ringpull: "), "{:?}", self.stderr);
-        let mut after = tree(self.dir.path());
-        for left in self.left_for_later() {
-            let meta = fs::symlink_metadata(&left).unwrap();
-            assert!(
-                meta.is_file() && meta.permissions().mode() & 0o777 == 0o600,
-                "{left:?}: {meta:?}"
-            );
-            after.remove(left.strip_prefix(self.dir.path()).unwrap());
-        }
-        assert_eq!(after, self.without_left(), "left something: {}", self.stderr);
-    }
-
-    /// What was there before, but for what an earlier run had left.
-    fn without_left(&self) -> BTreeMap<PathBuf, u64> {
-        let mut before = self.before.clone();
-        before.retain(|path, _| !is_for_later(path));
-        before
-    }
-
-    /// `ringpull --progress none URL` where this run has ended, with what it left.
-    pub(crate) fn again(self, url: &str) -> Run {
-        Run::in_dir(self.dir, Command::new(PROGRAM)).args(["--progress", "none", url])
+        self.assert_unchanged();
     }
 
     /// The files that a run leaves for another one: a part file and its ledger, or nothing.
     pub(crate) fn left_for_later(&self) -> Vec<PathBuf> {
         let mut left: Vec<_> =
-            tree(self.dir.path()).into_keys().filter(|path| is_for_later(path)).collect();
+            tree(self.dir.path()).into_keys().filter(|path| self.is_kept(path)).collect();
         left.sort();
         let ends: Vec<_> = left.iter().map(|path| path.extension().unwrap()).collect();
         assert!(ends.is_empty() || ends == ["ledger", "part"], "{left:?}");
         left.into_iter().map(|path| self.dir.path().join(path)).collect()
     }
 
+    /// The directory is as it was; a failed run may keep what the same command can continue.
     fn assert_unchanged(&self) {
-        assert_eq!(tree(self.dir.path()), self.without_left(), "left something: {}", self.stderr);
+        let mut after = tree(self.dir.path());
+        if self.code != Some(0) {
+            after.retain(|path, _| !self.is_kept(path));
+        }
+        assert_eq!(after, self.without_kept(), "left something: {}", self.stderr);
+    }
+
+    /// What was there before, without what a failed run before this one kept.
+    fn without_kept(&self) -> BTreeMap<PathBuf, u64> {
+        let mut before = self.before.clone();
+        before.retain(|path, _| !is_kept_name(path));
+        before
+    }
+
+    /// Whether this is a part file or its ledger, and nobody else's to read.
+    fn is_kept(&self, path: &Path) -> bool {
+        let meta = fs::symlink_metadata(self.dir.path().join(path)).unwrap();
+        is_kept_name(path) && meta.is_file() && meta.permissions().mode() & 0o777 == 0o600
+    }
+
+    /// `ringpull --progress none URL` where this run has ended, with what it left.
+    pub(crate) fn again(self, url: &str) -> Run {
+        Run::in_dir(self.dir, Command::new(PROGRAM)).args(["--progress", "none", url])
     }
 
     /// What stderr says besides notes and retries.
@@ -301,7 +316,7 @@ impl Outcome {
         self.assert_code(0);
         assert_file_is(&self.path(name), file);
         let mut after = tree(self.dir.path());
-        let mut before = self.without_left();
+        let mut before = self.without_kept();
         let place = Path::new("work").join(name);
         before.remove(&place);
         after.remove(&place);
@@ -362,11 +377,12 @@ pub(crate) fn parse_events(text: &str) -> Vec<Value> {
     text.lines().map(parse).collect()
 }
 
-/// Whether a file is one that a run may leave for another.
-fn is_for_later(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let ours = |end| name.strip_suffix(end).is_some_and(|name| name.len() == 34);
-    name.starts_with(".ringpull-") && (ours(".part") || ours(".ledger"))
+/// Whether a file in the working directory is named as what a failed run keeps.
+fn is_kept_name(path: &Path) -> bool {
+    let name = path.strip_prefix("work").ok().and_then(Path::to_str).unwrap_or_default();
+    let hash = name.strip_prefix(".ringpull-");
+    let hash = hash.and_then(|rest| rest.strip_suffix(".part").or(rest.strip_suffix(".ledger")));
+    hash.is_some_and(|hash| !hash.is_empty() && !hash.contains('/'))
 }
 
 /// Every file and directory below `root`, with the sizes of the files.

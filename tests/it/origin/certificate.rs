@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -18,6 +20,7 @@ pub(crate) struct Certificate {
     chain: CertificateDer<'static>,
     key: KeyPair,
     client_roots: Option<RootCertStore>,
+    client_optional: bool,
 }
 
 impl Certificate {
@@ -29,6 +32,18 @@ impl Certificate {
     /// For another host than `localhost`, under which it is served.
     pub(crate) fn wrong_host() -> Self {
         Self::signed("localhost", params_for("elsewhere.invalid"))
+    }
+
+    /// With this text for every name in it, served under `localhost`. Names are ASCII by the format; others
+    /// stand in the subject alone.
+    pub(crate) fn named(text: &str) -> Self {
+        let mut params = match CertificateParams::new(vec![text.to_owned()]) {
+            Ok(params) => params,
+            Err(_) => params_for("elsewhere.invalid"),
+        };
+        params.distinguished_name.push(DnType::CommonName, text);
+        params.distinguished_name.push(DnType::OrganizationName, text);
+        Self::signed("localhost", params)
     }
 
     /// Ended long ago.
@@ -54,14 +69,24 @@ impl Certificate {
         self
     }
 
+    /// As [`Self::asks_for`], but serves clients without a certificate too.
+    pub(crate) fn asks_for_if_there_is_one(self, client: &Self) -> Self {
+        Self { client_optional: true, ..self.asks_for(client) }
+    }
+
     /// What a TLS server needs to show this certificate.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         let config = match self.client_roots.clone() {
             None => ServerConfig::builder().with_no_client_auth(),
-            Some(roots) => ServerConfig::builder().with_client_cert_verifier(
-                WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap(),
-            ),
+            Some(roots) => {
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+                let verifier = match self.client_optional {
+                    true => verifier.allow_unauthenticated(),
+                    false => verifier,
+                };
+                ServerConfig::builder().with_client_cert_verifier(verifier.build().unwrap())
+            }
         };
         Arc::new(config.with_single_cert(vec![self.chain.clone()], key).unwrap())
     }
@@ -91,10 +116,14 @@ impl Certificate {
             chain: signed.der().clone(),
             key,
             client_roots: None,
+            client_optional: false,
         }
     }
 }
 
 fn params_for(host: &str) -> CertificateParams {
-    CertificateParams::new(vec![host.to_owned()]).unwrap()
+    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    // Another name than the authority's: OpenSSL takes a certificate with one name twice for self-signed.
+    params.distinguished_name.push(DnType::CommonName, host);
+    params
 }

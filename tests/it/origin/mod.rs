@@ -123,6 +123,11 @@ impl Running {
         self.shared.lock().log.clone()
     }
 
+    /// All requests so far, one JSON object a line, to be read by whoever wonders why a test failed.
+    pub(crate) fn log_lines(&self) -> String {
+        self.log().iter().map(|request| format!("{}\n", request.to_json())).collect()
+    }
+
     /// Body bytes handed to the kernel so far.
     pub(crate) fn served_bytes(&self) -> u64 {
         self.shared.served_bytes.load(SeqCst)
@@ -205,7 +210,9 @@ impl Shared {
         if let Ok(mut stream) = Stream::new(socket, self.tls.clone()) {
             for turn in 0.. {
                 let Ok(Some(request)) = Request::read(&mut stream) else { break };
-                let request = self.note(Request { connection: number, turn, ..request });
+                assert!(!stream.has_more(), "asked again before the answer: {request:?}");
+                let certified = stream.is_certified();
+                let request = self.note(Request { connection: number, turn, certified, ..request });
                 let mut reply = match self.routes.get(&request.path) {
                     Some(script) => script(&request),
                     None => Reply::status("404 Not Found"),

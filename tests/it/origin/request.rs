@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) nth: usize,
     /// Number of open connections that are not younger than this one, itself included.
     pub(crate) open: usize,
+    /// Whether the connection shows a client certificate.
+    pub(crate) certified: bool,
 }
 
 impl Request {
@@ -57,9 +59,24 @@ impl Request {
             turn: 0,
             nth: 0,
             open: 0,
+            certified: false,
         };
         request.range = request.header("range").map(parse_range);
         request
+    }
+
+    /// What tells it from the others, for a log.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "nth": self.nth,
+            "connection": self.connection,
+            "turn": self.turn,
+            "open": self.open,
+            "method": self.method,
+            "path": self.path,
+            "range": self.header("range"),
+            "if_range": self.header("if-range"),
+        })
     }
 
     /// The value of a header that is sent at most once.

@@ -25,11 +25,25 @@ impl Stream {
         })
     }
 
+    /// Whether the client has shown a certificate.
+    pub(crate) fn is_certified(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.conn.peer_certificates().is_some())
+    }
+
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => &stream.sock,
         }
+    }
+
+    /// Whether bytes wait to be read. Not told of TLS, whose own messages may wait.
+    pub(crate) fn has_more(&self) -> bool {
+        let Self::Plain(socket) = self else { return false };
+        let _ = socket.set_nonblocking(true);
+        let waits = socket.peek(&mut [0]).is_ok_and(|count| count > 0);
+        let _ = socket.set_nonblocking(false);
+        waits
     }
 
     /// Ends the connection as a good server does; errors do not matter any more.

@@ -1,7 +1,8 @@
-//! Redirects: followed with the range, bounded, and never a leak of secrets.
+//! Redirects, H25 to H27: followed with the range, bounded, and never a leak of secrets.
 
 use crate::harness::Run;
-use crate::origin::{Certificate, File, Origin, Reply, Running};
+use crate::origin::{Certificate, Cut, File, Origin, Reply, Running};
+use crate::ways::backends;
 
 fn file() -> File {
     File::new(2 << 20)
@@ -24,7 +25,7 @@ fn elsewhere(target: &str) -> Origin {
 }
 
 #[test]
-fn every_kind_of_redirect_is_followed_with_the_range() {
+fn h26_every_kind_of_redirect_is_followed_with_the_range() {
     for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"] {
         let origin = Origin::new()
             .file("/dir/f.bin", file())
@@ -57,7 +58,7 @@ fn a_location_may_be_relative() {
 }
 
 #[test]
-fn the_number_of_redirects_is_bounded() {
+fn h25_the_number_of_redirects_is_bounded() {
     let origin = hops().start();
     let run = |max: &str| Run::new(&origin.url("/3")).args(["--max-redirs", max]).finish();
     run("3").assert_gives("3", &file());
@@ -66,14 +67,14 @@ fn the_number_of_redirects_is_bounded() {
 }
 
 #[test]
-fn a_redirect_loop_ends() {
+fn h25_a_redirect_loop_ends() {
     let origin = hops().start();
     Run::new(&origin.url("/loop")).finish().assert_fails(5, &["redirect"]);
     assert!(origin.log().len() <= 30, "{} requests", origin.log().len());
 }
 
 #[test]
-fn a_redirect_to_nowhere_is_refused() {
+fn h25_a_redirect_to_nowhere_is_refused() {
     for (location, codes) in [
         ("ftp://127.0.0.1/f", [5, 2, 6]),
         ("file:///etc/passwd", [5, 2, 6]),
@@ -98,7 +99,7 @@ fn with_secrets(origin: &Running, path: &str) -> Run {
 }
 
 #[test]
-fn secrets_go_with_every_request_to_the_same_origin() {
+fn h26_secrets_go_with_every_request_to_the_same_origin() {
     let origin = hops().start();
     with_secrets(&origin, "/2").finish().assert_gives("2", &file());
     assert!(origin.log().len() > 3);
@@ -111,7 +112,7 @@ fn secrets_go_with_every_request_to_the_same_origin() {
 }
 
 #[test]
-fn secrets_do_not_go_to_another_origin() {
+fn h26_secrets_do_not_go_to_another_origin() {
     let other = Origin::new().file("/f.bin", file()).start();
     let origin = elsewhere(&other.url("/f.bin")).start();
     with_secrets(&origin, "/away.bin").finish().assert_gives("away.bin", &file());
@@ -124,7 +125,7 @@ fn secrets_do_not_go_to_another_origin() {
 }
 
 #[test]
-fn a_bearer_token_does_not_go_to_another_origin() {
+fn h26_a_bearer_token_does_not_go_to_another_origin() {
     let other = Origin::new().file("/f.bin", file()).start();
     let origin = elsewhere(&other.url("/f.bin")).start();
     let run = Run::new(&origin.url("/away.bin")).put("token", b"s3cret\n");
@@ -135,7 +136,7 @@ fn a_bearer_token_does_not_go_to_another_origin() {
 }
 
 #[test]
-fn https_is_never_left_for_http() {
+fn h27_https_is_never_left_for_http() {
     let other = Origin::new().file("/f.bin", file()).start();
     let origin = elsewhere(&other.url("/f.bin")).tls(Certificate::valid_for("localhost")).start();
     Run::new(&origin.url("/away.bin")).arg("-k").finish().assert_fails(5, &["http"]);
@@ -143,7 +144,7 @@ fn https_is_never_left_for_http() {
 }
 
 #[test]
-fn http_may_lead_to_https() {
+fn h27_http_may_lead_to_https() {
     let other = Origin::new().tls(Certificate::valid_for("localhost")).file("/f.bin", file());
     let other = other.start();
     let origin = elsewhere(&other.url("/f.bin")).start();
@@ -151,7 +152,7 @@ fn http_may_lead_to_https() {
 }
 
 #[test]
-fn https_only_refuses_http_at_the_start_and_on_the_way() {
+fn h27_https_only_refuses_http_at_the_start_and_on_the_way() {
     let plain = Origin::new().file("/f.bin", file()).start();
     let outcome = Run::new(&plain.url("/f.bin")).arg("--https-only").finish();
     assert!([Some(2), Some(5)].contains(&outcome.code), "{}", outcome.stderr);
@@ -163,10 +164,103 @@ fn https_only_refuses_http_at_the_start_and_on_the_way() {
 }
 
 #[test]
-fn later_ranges_do_not_walk_the_whole_chain_in_vain() {
+fn h25_later_ranges_do_not_walk_the_whole_chain_in_vain() {
     let origin = hops().start();
     let run = Run::new(&origin.url("/3")).args(["-b", "64k", "-c", "4"]);
     run.finish().assert_gives("3", &file());
     let walked = origin.log().iter().filter(|request| request.path != "/f.bin").count();
     assert!(walked <= 3 * 4, "{walked} redirects for one file");
+}
+
+/// Fetches `/f.bin` of an origin whose redirects end nowhere; it must fail, soon.
+fn assert_refused(origin: &Running, name: &str) {
+    for io in backends() {
+        for connections in ["1", "8"] {
+            let before = origin.log().len();
+            let run = Run::new(&origin.url("/f.bin")).args(["--io", io, "-c", connections]);
+            let outcome = run.args(["--retries", "1"]).finish();
+            let asked = origin.log().len() - before;
+            let log = origin.log_lines();
+            assert_eq!(outcome.code, Some(5), "{name}: {}\n{log}", outcome.stderr);
+            assert!(asked <= 30, "{name}: {asked} requests\n{log}");
+        }
+    }
+}
+
+#[test]
+fn h25_redirects_without_end_are_refused_soon() {
+    let itself = |location: &'static str| {
+        Origin::new().at("/f.bin", move |_| Reply::redirect("302 Found", location))
+    };
+    let growing = (0..60).fold(Origin::new(), |origin, n| {
+        let from = if n == 0 { "/f.bin".to_owned() } else { format!("/f.bin?{n}") };
+        origin.at(&from, move |_| Reply::redirect("302 Found", &format!("/f.bin?{}", n + 1)))
+    });
+    // Each head is within its bound, all of them together are not.
+    let heavy = (0..20).fold(Origin::new(), |origin, n| {
+        let from = if n == 0 { "/f.bin".to_owned() } else { format!("/{n}") };
+        origin.at(&from, move |_| {
+            let bomb = format!("X-Bomb: {}", "b".repeat(50_000));
+            Reply::redirect("302 Found", &format!("/{}", n + 1)).line(bomb)
+        })
+    });
+    let rows = [
+        ("to itself", itself("/f.bin")),
+        ("to itself with a fragment", itself("/f.bin#again")),
+        ("to itself by another way", itself("/x/../f.bin")),
+        ("to itself by an empty reference", itself("?")),
+        ("to ever new places", growing),
+        ("with heavy heads", heavy),
+    ];
+    for (name, origin) in rows {
+        assert_refused(&origin.start(), name);
+    }
+}
+
+#[test]
+fn h25_a_redirect_that_comes_late_is_followed() {
+    // The file moves on the way; the tag says that it is the same.
+    for io in backends() {
+        for connections in ["1", "8"] {
+            let origin = Origin::new()
+                .file("/new.bin", file())
+                .bent("/f.bin", file(), |request, reply| match request.nth {
+                    0 => reply.cut(200_000, Cut::Close),
+                    _ => Reply::redirect("301 Moved Permanently", "/new.bin"),
+                })
+                .start();
+            let run = Run::new(&origin.url("/f.bin")).args(["--io", io, "-c", connections]);
+            run.args(["-b", "64k"]).finish().assert_gives("f.bin", &file());
+        }
+    }
+}
+
+#[test]
+fn h26_the_condition_of_one_copy_is_not_taken_for_the_other() {
+    // The typed address sends each request to another copy, and the copies are two versions.
+    for io in backends() {
+        for connections in ["1", "8"] {
+            let origin = Origin::new()
+                .bent("/a.bin", file(), |request, reply| match request.nth {
+                    0 => reply.cut(200_000, Cut::Close),
+                    _ => reply,
+                })
+                .file("/b.bin", file().version(2))
+                .at("/f.bin", |request| match request.nth % 2 {
+                    0 => Reply::redirect("302 Found", "/a.bin"),
+                    _ => Reply::redirect("302 Found", "/b.bin"),
+                })
+                .start();
+            let run = Run::new(&origin.url("/f.bin")).args(["--io", io, "-c", connections]);
+            run.args(["-b", "64k"]).finish().assert_gives("f.bin", &file());
+        }
+    }
+}
+
+#[test]
+fn h26_a_password_in_a_location_is_not_sent() {
+    let other = Origin::new().file("/f.bin", file()).start();
+    let origin = elsewhere(&other.url("/f.bin").replace("http://", "http://u:p@")).start();
+    Run::new(&origin.url("/away.bin")).finish().assert_gives("away.bin", &file());
+    assert!(other.log().iter().all(|request| request.header("authorization").is_none()));
 }
