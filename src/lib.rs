@@ -55,6 +55,7 @@
 //! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
 //!            fault(any of these fails on demand, in builds with debug assertions)
 //! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  alternates(choice)  name
+//!            holds(who wants to be left alone)  renewal(who asks again for an address that expired)
 //! 0 words    error  units  meter  limits
 //! ```
 //!
@@ -128,9 +129,11 @@ pub mod units;
 
 mod alternates;
 mod gate;
+mod holds;
 mod name;
 mod pace;
 mod plan;
+mod renewal;
 mod retry;
 mod throttle;
 
@@ -156,6 +159,9 @@ mod simulation;
 #[doc(hidden)]
 pub mod cli;
 mod downloader;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod report;
 pub mod serve;
 

@@ -9,7 +9,7 @@ use super::server::{Body, Fate};
 use super::table::{Anew, Deal, Manner, Stage};
 use crate::error::Kind;
 use crate::gate::{Answer, Ask, Version};
-use crate::limits::{FIRST_CONNECTS_MAX, PROGRESS_BYTES_MIN, RETRY_AFTER_MAX, SKIP_BYTES_MAX};
+use crate::limits::{FIRST_CONNECTS_MAX, PROGRESS_BYTES_MIN, SKIP_BYTES_MAX};
 use crate::plan::Lease;
 
 #[derive(Default)]
@@ -89,8 +89,8 @@ impl Life<'_> {
     }
 
     fn probe(&mut self, lane: &mut Lane, manner: Manner, ask: Ask, failures: u32) {
-        if self.table.hold > self.world.now {
-            lane.wake = self.table.hold;
+        if let Some(wake) = self.held() {
+            lane.wake = wake;
             lane.doing = Doing::Probe { manner, ask, failures };
             return;
         }
@@ -155,8 +155,8 @@ impl Life<'_> {
         }
         if !haul.writes.is_empty() && (is_over || self.world.rng.bool()) {
             self.settle(&mut haul);
-        } else if self.table.hold > self.world.now && haul.answer.is_none() {
-            lane.wake = self.table.hold;
+        } else if let (true, Some(wake)) = (haul.answer.is_none(), self.held()) {
+            lane.wake = wake;
         } else if let Some(wait) = self.advance(&mut haul) {
             lane.wake = self.world.now + wait;
         }
@@ -201,6 +201,7 @@ impl Life<'_> {
             Ok(()) => {
                 let progress = haul.cursor - haul.reached;
                 if haul.cursor >= haul.end || progress >= PROGRESS_BYTES_MIN {
+                    haul.failures = 0;
                     haul.reached = haul.cursor;
                     return None;
                 }
@@ -359,9 +360,6 @@ impl Life<'_> {
                 self.forget();
             }
             return None;
-        }
-        if let Some(wait) = problem.asked.filter(|wait| *wait <= RETRY_AFTER_MAX) {
-            self.hold(wait);
         }
         let now = self.ledger_now();
         if is_objection(problem.kind, progress) && self.table.objected(now) {

@@ -18,6 +18,7 @@ use super::world::World;
 use crate::error::Kind;
 use crate::gate::{self, Answer, Ask, Head, Verdict, Version};
 use crate::ledger::{Extents, Found, Ledger};
+use crate::limits::RETRY_AFTER_MAX;
 use crate::retry::{self, Decision, Policy};
 
 /// How a life ends.
@@ -198,6 +199,9 @@ impl<'w> Life<'w> {
             Verdict::Unranged(_) => Judged::Unranged,
             Verdict::Redirect(_) => Judged::Failed(Problem { kind: Kind::Redirect, asked: None }),
             Verdict::Failed(error) => {
+                if let Some(wait) = error.wait_asked().filter(|wait| *wait <= RETRY_AFTER_MAX) {
+                    self.hold(wait);
+                }
                 Judged::Failed(Problem { kind: error.kind(), asked: error.wait_asked() })
             }
         }
@@ -209,18 +213,21 @@ impl<'w> Life<'w> {
         let most = if kind == Kind::Connect { most } else { u32::MAX };
         let policy = Policy { retries: self.world.retries.min(most) };
         match retry::judge(kind, failures, asked, self.world.rng.f64(), &policy) {
-            Decision::Again(wait) => {
-                if asked.is_some() {
-                    self.hold(wait);
-                }
-                Some(wait)
-            }
+            Decision::Again(wait) => Some(wait),
             Decision::GiveUp => None,
         }
     }
 
     pub(super) fn hold(&mut self, wait: Duration) {
-        self.table.hold = self.table.hold.max(self.world.now + wait);
+        let now = self.began + self.world.now;
+        self.table.holds.hold(&origin(), wait, now);
+    }
+
+    /// When the server may be asked again, if not now.
+    pub(super) fn held(&mut self) -> Option<Duration> {
+        let left = self.table.holds.left(&origin(), self.began + self.world.now);
+        let jitter = self.world.rng.f64();
+        (!left.is_zero()).then(|| self.world.now + retry::stagger(left, jitter))
     }
 
     fn crash(mut self, lanes: &mut [Lane]) -> End {
@@ -309,6 +316,11 @@ impl<'w> Life<'w> {
         }
         End::Failed(kind)
     }
+}
+
+/// The server's, of which there is one.
+fn origin() -> url::Origin {
+    url::Origin::Tuple("http".into(), url::Host::Ipv4([127, 0, 0, 1].into()), 80)
 }
 
 /// More steps than any life needs.

@@ -108,7 +108,7 @@ impl Server {
     ) -> Result<Reply, Kind> {
         let lies = self.lies_one_in > 0 && rng.u32(0..self.lies_one_in) == 0;
         let mut number = self.current(now);
-        let lie = if lies { rng.u8(1..24) } else { 0 };
+        let lie = if lies { rng.u8(1..26) } else { 0 };
         match lie {
             1 => return Err(Kind::Connect),
             2 | 3 => return Err(Kind::Reset),
@@ -151,6 +151,7 @@ impl Server {
                 set(&mut reply, name, value);
             }
         }
+        set(&mut reply, "content-type", "application/octet-stream");
         set(&mut reply, "date", &date(2_000_000));
         reply
     }
@@ -200,6 +201,17 @@ impl Server {
             20 => {
                 *reply =
                     status(*rng.choice(&[100, 204, 304, 404, 403, 500, 501, 412]).unwrap_or(&500));
+            }
+            // A part under the status of the whole file.
+            21 => {
+                moved(reply, first, rng.u64(first..size) + 1, size);
+                reply.status = 200;
+            }
+            // A web page, where there was a file before.
+            22 if first > 0 => {
+                *reply = status(200);
+                set(reply, "content-type", "text/html");
+                set(reply, "content-length", "9");
             }
             _ => {
                 reply.body.left = rng.u64(0..=reply.body.left);

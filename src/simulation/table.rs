@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::Kind;
+use crate::holds::Holds;
 use crate::limits::{RECALL_BLOCKS_MIN, RESTARTS_MAX};
 use crate::pace::Pace;
 use crate::plan::{Lease, LeaseId, Plan, Want};
@@ -55,7 +56,7 @@ pub(super) enum Ending {
 
 pub(super) struct Table {
     pub(super) stage: Stage,
-    pub(super) hold: Duration,
+    pub(super) holds: Holds,
     pub(super) pace: Pace,
     plan: Option<Plan>,
     manner: Manner,
@@ -73,7 +74,7 @@ impl Table {
     pub(super) fn new(lanes: u16, retries: u32) -> Self {
         Self {
             stage: Stage::Unprobed,
-            hold: Duration::ZERO,
+            holds: Holds::default(),
             pace: if lanes == 0 { Pace::auto() } else { Pace::exactly(lanes) },
             plan: None,
             manner: Manner::Ranges,
@@ -244,7 +245,7 @@ impl Table {
             Anew::OneStream if self.manner == Manner::Ranges => true,
             Anew::OneStream | Anew::Broken => count(&mut self.breaks) <= self.retries,
         };
-        if why != Anew::Changed {
+        if why != Anew::Changed || self.changes == RESTARTS_MAX {
             self.manner = Manner::OneStream;
         }
         self.end(if allowed { Next::Unprobed } else { Next::Over(Ending::Failed(kind)) });

@@ -1,4 +1,4 @@
-//! The faults of HTTP servers, caches and proxies, each under the number that the tests are named after.
+//! The faults of HTTP servers, caches, proxies and networks, each under the number that the tests are named after.
 //!
 //! Every scenario runs on every backend, over one and over eight connections. What all of them hold stands in
 //! `ends`. Most faults come at four turns: in the first answer, in the second, in all but the first, in all.
@@ -13,13 +13,18 @@
 
 mod breaks;
 mod caches;
+mod dial;
+mod expiry;
 mod framing;
 mod heads;
 mod limits;
+mod net;
 mod ranges;
 mod redirects;
 mod tags;
+mod trust;
 mod versions;
+mod waits;
 
 use crate::ends::Fault;
 use crate::origin::{Cut, File, Reply, Request};

@@ -26,17 +26,11 @@ impl Shared {
         }
         let with_body = request.method != "HEAD";
         match self.send(&reply, with_body, &mut stream) {
-            Ok(Some(Cut::Reset)) => {
-                self.forget(number);
-                stream.reset();
-                None
-            }
-            Ok(Some(Cut::Close)) => {
-                stream.cut();
-                None
-            }
-            Ok(Some(Cut::Stall)) => {
-                stream.drain();
+            Ok(Some(cut)) => {
+                if cut == Cut::Reset {
+                    self.forget(number);
+                }
+                stream.end(cut);
                 None
             }
             Ok(None) if reply.close => {

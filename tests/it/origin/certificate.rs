@@ -54,6 +54,14 @@ impl Certificate {
         Self::signed("localhost", params)
     }
 
+    /// Begins in another century.
+    pub(crate) fn not_yet_valid() -> Self {
+        let mut params = params_for("localhost");
+        params.not_before = date_time_ymd(2201, 1, 1);
+        params.not_after = date_time_ymd(2202, 1, 1);
+        Self::signed("localhost", params)
+    }
+
     /// Its own authority.
     pub(crate) fn self_signed() -> Self {
         let key = KeyPair::generate().unwrap();

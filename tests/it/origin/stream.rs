@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::Cut;
+
 /// One accepted connection.
 pub(crate) enum Stream {
     Plain(TcpStream),
@@ -44,6 +46,15 @@ impl Stream {
         let waits = socket.peek(&mut [0]).is_ok_and(|count| count > 0);
         let _ = socket.set_nonblocking(false);
         waits
+    }
+
+    /// Ends the connection in a bad way.
+    pub(crate) fn end(self, cut: Cut) {
+        match cut {
+            Cut::Reset => self.reset(),
+            Cut::Close => self.cut(),
+            Cut::Stall => self.drain(),
+        }
     }
 
     /// Ends the connection as a good server does; errors do not matter any more.
