@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 use crate::harness::{Outcome, Run};
-use crate::origin::{File, Origin, Running};
+use crate::origin::{Certificate, File, Origin, Running};
 use crate::ways::{HAS_DIRECT, Way, backends};
 
 /// Some blocks more than the first request asks for, and not a whole number of them.
@@ -23,8 +23,10 @@ const FAULTS: [&str; 8] =
     ["EIO", "short", "ENOSPC", "EINTR", "ECONNRESET", "EAGAIN", "ENOMEM", "ECANCELED"];
 /// Those that may stay for good.
 const LASTING: [&str; 4] = ["EIO", "ENOSPC", "ECONNRESET", "ENOMEM"];
-/// What a run that bears no more may end with: network, refusal, answer, local file.
-const CODES: [i32; 4] = [3, 5, 6, 7];
+/// What was there under the name of the file.
+const OLD: &[u8] = b"old";
+/// What a run that bears no more may end with: network, TLS, refusal, answer, local file.
+const CODES: [i32; 5] = [3, 4, 5, 6, 7];
 /// Runs at a time: most of them wait for the clock or the disk.
 const AT_ONCE: usize = 8;
 /// Of so many operations one is taken where not all are; which one differs from scenario to scenario.
@@ -36,9 +38,21 @@ const OPERATIONS_MAX: usize = 400;
 #[derive(Clone, Copy, Debug)]
 struct Scenario {
     way: Way,
-    checksum: bool,
+    twist: Twist,
+}
+
+/// What is special about a scenario.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Twist {
+    Nothing,
+    Checksum,
     /// An earlier run has failed in the middle.
-    resumed: bool,
+    Resumed,
+    Tls,
+    /// Bodies come without their length, in chunks.
+    Chunked,
+    /// The target is there, and is to be replaced.
+    Overwrite,
 }
 
 /// A scenario and its origin.
@@ -69,20 +83,32 @@ fn scenarios() -> Vec<Scenario> {
             }
             for connections in ["1", "4"] {
                 let way = Way { io, write, connections };
-                all.push(Scenario { way, checksum: false, resumed: false });
+                all.push(Scenario { way, twist: Twist::Nothing });
             }
         }
         let way = Way { io, write: "buffered", connections: "4" };
-        all.push(Scenario { way, checksum: false, resumed: true });
-        all.push(Scenario { way, checksum: true, resumed: false });
+        for twist in [Twist::Checksum, Twist::Resumed, Twist::Tls, Twist::Chunked, Twist::Overwrite]
+        {
+            all.push(Scenario { way, twist });
+        }
     }
     all
 }
 
 impl Stage {
     fn new(scenario: Scenario) -> Self {
-        let origin = Origin::new().file("/f.bin", file()).start();
+        let chunked = scenario.twist == Twist::Chunked;
+        let mut origin = Origin::new().bent("/f.bin", file(), move |_, reply| match chunked {
+            true => reply.chunked(&[5000]),
+            false => reply,
+        });
         let logs = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        if scenario.twist == Twist::Tls {
+            let certificate = Certificate::valid_for("127.0.0.1");
+            std::fs::write(logs.path().join("ca.pem"), &certificate.authority_pem).unwrap();
+            origin = origin.tls(certificate);
+        }
+        let origin = origin.start();
         Self { scenario, origin, logs }
     }
 
@@ -93,19 +119,23 @@ impl Stage {
     fn arguments(&self, run: Run) -> Run {
         let run = self.scenario.way.take(run).args(["--block-size", "4k", "--threads", "2"]);
         let run = run.args(["--retries", "1"]);
-        match self.scenario.checksum {
-            true => {
+        match self.scenario.twist {
+            Twist::Checksum => {
                 let hash = blake3::hash(&file().whole()).to_hex();
                 run.args(["--checksum", &format!("blake3={hash}")])
             }
-            false => run,
+            Twist::Tls => run.arg("--cacert").arg(self.logs.path().join("ca.pem")),
+            Twist::Overwrite => run.arg("--overwrite"),
+            Twist::Nothing | Twist::Resumed | Twist::Chunked => run,
         }
     }
 
     /// The command, where it is to run.
     fn command(&self) -> Run {
-        if !self.scenario.resumed {
-            return self.arguments(Run::new(&self.url()));
+        match self.scenario.twist {
+            Twist::Resumed => {}
+            Twist::Overwrite => return self.arguments(Run::new(&self.url())).put("f.bin", OLD),
+            _ => return self.arguments(Run::new(&self.url())),
         }
         let first = self.arguments(Run::new(&self.url())).env("RINGPULL_FAULT", "write:9:ENOSPC");
         let first = first.finish();
@@ -149,7 +179,9 @@ impl Stage {
         }
         tally.gone_on.fetch_add(1, Relaxed);
         assert!(CODES.contains(&outcome.code.unwrap()), "exit code {:?}", outcome.code);
-        assert!(!outcome.path("f.bin").exists(), "a file that is not whole has its name");
+        let there = std::fs::read(outcome.path("f.bin")).ok();
+        let before = (self.scenario.twist == Twist::Overwrite).then(|| OLD.to_vec());
+        assert_eq!(there, before, "a file that is not whole has its name");
         assert!(file().whole().starts_with(&outcome.stdout), "wrong bytes on standard output");
         let again = self.arguments(outcome.again(&self.url())).env("RINGPULL_FAULT", "count");
         self.scenario.way.assert_gives(&again.finish(), "f.bin", &file());
