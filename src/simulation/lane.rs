@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::content::Tag;
 use super::life::{Judged, Life, Problem};
-use super::server::{Body, Fate};
-use super::table::{Anew, Deal, Manner, Stage};
+use super::server::Body;
+use super::table::{Anew, Asker, Deal, Manner, Stage};
 use crate::error::Kind;
 use crate::gate::{Answer, Ask, Version};
-use crate::limits::{FIRST_CONNECTS_MAX, PROGRESS_BYTES_MIN, SKIP_BYTES_MAX};
-use crate::plan::Lease;
+use crate::limits::{FIRST_CONNECTS_MAX, PROGRESS_BYTES_MIN};
+use crate::plan::{Lease, Patience};
 
 #[derive(Default)]
 pub(super) struct Lane {
@@ -37,21 +37,22 @@ type Bytes = Vec<(Range<u64>, Tag)>;
 
 /// One lease on its way.
 pub(super) struct Haul {
-    lease: Lease,
-    cursor: u64,
-    end: u64,
+    pub(super) lease: Lease,
+    pub(super) cursor: u64,
+    pub(super) end: u64,
     reached: u64,
     failures: u32,
     /// The block that is being filled.
-    block: Bytes,
+    pub(super) block: Bytes,
     /// Blocks on their way to the disk.
     pub(super) writes: Vec<(u32, Bytes)>,
     answer: Option<(Answer, Body)>,
     is_over: bool,
+    is_given_back: bool,
 }
 
 /// Why an attempt ends before its time.
-enum Stop {
+pub(super) enum Stop {
     Failed(Problem),
     LetGo,
 }
@@ -68,8 +69,12 @@ impl Life<'_> {
 
     fn idle(&mut self, lane: &mut Lane) {
         let manner = self.job.as_ref().map_or(Manner::Ranges, |job| job.manner);
-        let at_least = self.world.rng.u32(0..4);
-        match self.table.deal(manner, at_least) {
+        let rng = &mut self.world.rng;
+        let (limit, own) = (rng.u64(0..3000), rng.u64(0..300));
+        let (limit, own) = (Duration::from_millis(limit), Duration::from_millis(own));
+        let at_least = rng.u32(0..4);
+        let asker = Asker { at_least, patience: Patience { limit, own }, now: self.ledger_now() };
+        match self.table.deal(manner, &asker) {
             Some(Deal::Probe(manner)) => {
                 if manner == Manner::OneStream {
                     self.forget_left();
@@ -128,7 +133,8 @@ impl Life<'_> {
             Some(_) => self.table.extent(lease.blocks.end - 1).end,
             None => u64::MAX,
         };
-        self.world.note(|| format!("lease {:?} of bytes {cursor}..{end}", lease.blocks));
+        self.world.note(|| format!("{lease:?} of bytes {cursor}..{end}"));
+        self.world.doubled += u32::from(lease.twin);
         lane.doing = Doing::Haul(Box::new(Haul {
             lease,
             cursor,
@@ -139,18 +145,22 @@ impl Life<'_> {
             writes: Vec::new(),
             answer,
             is_over: false,
+            is_given_back: false,
         }));
     }
 
-    fn size(&self) -> Option<u64> {
+    pub(super) fn size(&self) -> Option<u64> {
         self.job.as_ref().and_then(|job| job.version.size)
     }
 
     /// One thing of a lease: the end of a write, a question, some bytes.
     fn haul_on(&mut self, lane: &mut Lane, mut haul: Box<Haul>) {
         let is_over = haul.is_over || haul.cursor >= haul.end || self.table.stage != Stage::Running;
-        if is_over && haul.writes.is_empty() {
+        if is_over && !std::mem::replace(&mut haul.is_given_back, is_over) {
+            self.waste(&mut haul);
             self.table.give_back(haul.lease.id);
+        }
+        if is_over && haul.writes.is_empty() {
             return self.let_go(lane);
         }
         if !haul.writes.is_empty() && (is_over || self.world.rng.bool()) {
@@ -161,6 +171,35 @@ impl Life<'_> {
             lane.wake = self.world.now + wait;
         }
         lane.doing = Doing::Haul(haul);
+    }
+
+    /// Lets a block go that is not whole, or that another lane has won.
+    fn waste(&mut self, haul: &mut Haul) {
+        let bytes = haul.block.drain(..).map(|(range, _)| range.end - range.start);
+        self.world.wasted += bytes.sum::<u64>();
+    }
+
+    /// The block at the cursor, or the one that is being filled.
+    fn index(&self, haul: &Haul) -> u32 {
+        let at = haul.block.first().map_or(haul.cursor, |(range, _)| range.start);
+        u32::try_from(at / self.world.block_size).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the block at the cursor is still this lane's.
+    pub(super) fn holds(&mut self, haul: &Haul) -> bool {
+        let filled = haul.block.iter().map(|(range, _)| range.end - range.start).sum();
+        let (index, now) = (self.index(haul), self.ledger_now());
+        self.table.holds(haul.lease.id, index, filled, now)
+    }
+
+    /// Puts a block on its way to the disk, unless another lane was faster.
+    pub(super) fn commit(&mut self, haul: &mut Haul) -> Result<(), Stop> {
+        let (index, now) = (self.index(haul), self.ledger_now());
+        if !self.table.win(haul.lease.id, index, now) {
+            return Err(Stop::LetGo);
+        }
+        haul.writes.push((index, std::mem::take(&mut haul.block)));
+        Ok(())
     }
 
     /// One write has ended.
@@ -220,6 +259,9 @@ impl Life<'_> {
     }
 
     fn request(&mut self, haul: &mut Haul) -> Result<(), Stop> {
+        if !self.holds(haul) {
+            return Err(Stop::LetGo);
+        }
         let Some(job) = &self.job else { return Err(Stop::LetGo) };
         let range = match job.manner {
             Manner::OneStream if haul.cursor == 0 => None,
@@ -250,90 +292,7 @@ impl Life<'_> {
         }
     }
 
-    /// Some bytes of an answer; the answer goes back into the haul unless it is over.
-    fn receive(&mut self, haul: &mut Haul, answer: Answer, body: Body) -> Result<(), Stop> {
-        let (mut answer, mut body) = (answer, body);
-        if answer.skip > SKIP_BYTES_MAX {
-            return Err(self.anew(Anew::OneStream));
-        }
-        let skipped = answer.skip.min(body.left);
-        (body.at, body.left) = (body.at + skipped, body.left - skipped);
-        if skipped < std::mem::take(&mut answer.skip) {
-            return Err(Stop::Failed(Problem { kind: Kind::Protocol, asked: None }));
-        }
-        let size = self.size().or(answer.version.size).unwrap_or(u64::MAX);
-        let sized = answer.length.map_or(size, |length| answer.offset + length);
-        let end = sized.min(haul.end).min(size);
-        if haul.cursor >= end {
-            if self.size().is_none() && end == size {
-                self.note_end(haul);
-            }
-            return Ok(());
-        }
-        let block_size = self.world.block_size;
-        let index = u32::try_from(haul.cursor / block_size).unwrap_or(u32::MAX);
-        if haul.block.is_empty() && !self.table.claim(haul.lease.id, index) {
-            return Err(Stop::LetGo);
-        }
-        let room = (u64::from(index) + 1) * block_size;
-        let most = room.min(end) - haul.cursor;
-        if body.left == 0 {
-            return self.end_of_body(haul, &answer, &body);
-        }
-        let most = most.min(body.left);
-        let count = if self.world.rng.u8(0..4) == 0 { self.world.rng.u64(1..=most) } else { most };
-        let shift = body.at.cast_signed() - haul.cursor.cast_signed();
-        haul.block.push((haul.cursor..haul.cursor + count, Tag { version: body.version, shift }));
-        haul.cursor += count;
-        self.world.fetched += count;
-        (body.at, body.left) = (body.at + count, body.left - count);
-        if haul.cursor == end && end == size && answer.length.is_none() {
-            self.insist_on_end(&body)?;
-        }
-        if haul.cursor == room || haul.cursor == size {
-            haul.writes.push((index, std::mem::take(&mut haul.block)));
-        }
-        haul.answer = Some((answer, body));
-        Ok(())
-    }
-
-    /// A body that does not tell its length must end where the file does.
-    fn insist_on_end(&mut self, body: &Body) -> Result<(), Stop> {
-        match body.fate {
-            _ if body.left > 0 => Err(self.anew(Anew::Changed)),
-            Fate::Whole => Ok(()),
-            Fate::Reset => Err(Stop::Failed(Problem { kind: Kind::Reset, asked: None })),
-            Fate::Stall => Err(Stop::Failed(Problem { kind: Kind::Stall, asked: None })),
-        }
-    }
-
-    fn end_of_body(&mut self, haul: &mut Haul, answer: &Answer, body: &Body) -> Result<(), Stop> {
-        match body.fate {
-            Fate::Stall => {
-                self.world.now += crate::limits::STALL_TIMEOUT_DEFAULT;
-                Err(Stop::Failed(Problem { kind: Kind::Stall, asked: None }))
-            }
-            Fate::Whole if answer.length.is_none() && self.size().is_none() => {
-                self.note_end(haul);
-                Ok(())
-            }
-            Fate::Whole | Fate::Reset => {
-                Err(Stop::Failed(Problem { kind: Kind::Reset, asked: None }))
-            }
-        }
-    }
-
-    /// A stream of unknown size ends at the cursor.
-    fn note_end(&mut self, haul: &mut Haul) {
-        self.table.ended(haul.cursor);
-        haul.end = haul.cursor;
-        if !haul.block.is_empty() {
-            let index = u32::try_from(haul.block[0].0.start / self.world.block_size);
-            haul.writes.push((index.unwrap_or(u32::MAX), std::mem::take(&mut haul.block)));
-        }
-    }
-
-    fn anew(&mut self, why: Anew) -> Stop {
+    pub(super) fn anew(&mut self, why: Anew) -> Stop {
         let kind = if why == Anew::Changed { Kind::Changed } else { Kind::Protocol };
         self.world.note(|| format!("starts anew: {why:?}"));
         if self.table.start_anew(Stage::Running, why, kind) {

@@ -3,15 +3,15 @@
 //! It keeps books of its own beside the plan's. Invariant, checked with every change: each block is free,
 //! or in one lease, or landed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Instant;
 
 use crate::error::Kind;
 use crate::holds::Holds;
-use crate::limits::{RECALL_BLOCKS_MIN, RESTARTS_MAX};
+use crate::limits::{COPIES_MAX, RECALL_BLOCKS_MIN, RESTARTS_MAX};
 use crate::pace::Pace;
-use crate::plan::{Lease, LeaseId, Plan, Want};
+use crate::plan::{Lease, LeaseId, Patience, Plan, Want};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
@@ -54,6 +54,13 @@ pub(super) enum Ending {
     Failed(Kind),
 }
 
+/// What an idle lane says of itself.
+pub(super) struct Asker {
+    pub(super) at_least: u32,
+    pub(super) patience: Patience,
+    pub(super) now: Instant,
+}
+
 pub(super) struct Table {
     pub(super) stage: Stage,
     pub(super) holds: Holds,
@@ -88,20 +95,20 @@ impl Table {
         }
     }
 
-    pub(super) fn deal(&mut self, manner: Manner, at_least: u32) -> Option<Deal> {
+    pub(super) fn deal(&mut self, manner: Manner, asker: &Asker) -> Option<Deal> {
         let deal = match self.stage {
             Stage::Unprobed => {
                 self.stage = Stage::Probing;
                 Deal::Probe(self.manner)
             }
-            Stage::Running => Deal::Fetch(self.lease(manner, at_least)?),
+            Stage::Running => Deal::Fetch(self.lease(manner, asker)?),
             Stage::Probing | Stage::Ending(_) | Stage::Over(_) => return None,
         };
         self.at_work += 1;
         Some(deal)
     }
 
-    fn lease(&mut self, manner: Manner, at_least: u32) -> Option<Lease> {
+    fn lease(&mut self, manner: Manner, asker: &Asker) -> Option<Lease> {
         let lanes = match manner {
             Manner::OneStream => 1,
             Manner::Ranges => u32::from(self.pace.allowed()).min(self.lanes_max),
@@ -111,18 +118,14 @@ impl Table {
         }
         let plan = self.plan.as_mut()?;
         let fair = plan.free_blocks().div_ceil(lanes);
-        let at_least = if lanes == 1 { u32::MAX } else { at_least.min(fair).max(1) };
+        let at_least = if lanes == 1 { u32::MAX } else { asker.at_least.min(fair).max(1) };
         let want = Want { lanes, at_least, at_most: u32::MAX, below: u32::MAX };
-        let lease = match plan.lease(&want) {
-            None if lanes > 1 => {
-                let lease = plan.recall(at_least.max(RECALL_BLOCKS_MIN))?;
-                let start = lease.blocks.start;
-                let victim = self.out.iter_mut().find(|(_, blocks)| blocks.contains(&start));
-                victim.expect("proof: what is recalled was leased").1.end = start;
-                lease
-            }
-            lease => lease?,
-        };
+        let mut lease = plan.lease(&want);
+        if lease.is_none() && lanes > 1 {
+            lease = plan.recall(at_least.max(RECALL_BLOCKS_MIN));
+        }
+        let lease = lease.or_else(|| plan.take_late(&asker.patience, asker.now))?;
+        plan.begun(lease.id, asker.now);
         self.out.push((lease.id, lease.blocks.clone()));
         self.check();
         Some(lease)
@@ -159,6 +162,32 @@ impl Table {
             && self.plan.as_mut().is_some_and(|plan| plan.claim(lease, index))
     }
 
+    /// There is memory for the block: the lane waits for the server now.
+    pub(super) fn begun(&mut self, lease: LeaseId, now: Instant) {
+        self.plan.iter_mut().for_each(|plan| plan.begun(lease, now));
+    }
+
+    /// Whether a block is still for the lane of this lease to fill; it has `filled` bytes of it.
+    pub(super) fn holds(&mut self, lease: LeaseId, index: u32, filled: u64, now: Instant) -> bool {
+        let Some(plan) = self.plan.as_mut().filter(|_| self.stage == Stage::Running) else {
+            return false;
+        };
+        if filled > 0 {
+            plan.heard(lease, filled, now);
+        }
+        plan.holds(lease, index)
+    }
+
+    /// Whether this lane is the first to have all of a block.
+    pub(super) fn win(&mut self, lease: LeaseId, index: u32, now: Instant) -> bool {
+        let Some(plan) = self.plan.as_mut().filter(|_| self.stage == Stage::Running) else {
+            return false;
+        };
+        let won = plan.win(lease, index, now).is_some();
+        self.check();
+        won
+    }
+
     pub(super) fn landed(&mut self, lease: LeaseId, index: u32) {
         if self.stage != Stage::Running {
             return;
@@ -166,7 +195,6 @@ impl Table {
         let Some(plan) = &mut self.plan else { return };
         plan.landed(lease, index);
         assert!(self.landed.insert(index), "block {index} landed twice");
-        self.out.retain(|(_, blocks)| blocks.clone().any(|block| !self.landed.contains(&block)));
         self.check();
         self.check_complete();
     }
@@ -176,7 +204,6 @@ impl Table {
             && let Some(plan) = &mut self.plan
         {
             plan.give_back(lease);
-            self.out.retain(|(id, _)| *id != lease);
             self.check();
         }
     }
@@ -188,28 +215,29 @@ impl Table {
             plan.ended(size);
             let blocks = plan.blocks().unwrap_or(u32::MAX);
             self.out.iter_mut().for_each(|(_, range)| range.end = range.end.min(blocks));
-            self.out.retain(|(_, range)| range.clone().any(|block| !self.landed.contains(&block)));
             self.check();
             self.check_complete();
         }
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         let Some(plan) = &self.plan else { return };
         let Some(blocks) = plan.blocks() else { return };
-        let mut leased = BTreeSet::new();
-        for block in self.out.iter().flat_map(|(_, blocks)| blocks.clone()) {
-            assert!(leased.insert(block), "block {block} is in two leases");
+        let held = |(id, range): &(LeaseId, Range<u32>)| {
+            let id = *id;
+            range.clone().filter(move |block| plan.holds(id, *block)).collect::<Vec<_>>()
+        };
+        self.out.retain(|out| held(out).iter().any(|block| !self.landed.contains(block)));
+        let mut holders = BTreeMap::<u32, u32>::new();
+        for block in self.out.iter().flat_map(held) {
+            *holders.entry(block).or_default() += 1;
         }
-        let missing = leased.difference(&self.landed).count();
-        let known = u32::try_from(missing + self.landed.len()).unwrap_or(u32::MAX);
+        holders.retain(|block, _| !self.landed.contains(block));
+        assert!(holders.values().all(|count| *count <= COPIES_MAX), "{holders:?}");
+        let known = u32::try_from(holders.len() + self.landed.len()).unwrap_or(u32::MAX);
         assert_eq!(plan.free_blocks() + known, blocks, "free, leased and landed are not all");
-        let bytes = self
-            .landed
-            .iter()
-            .map(|block| plan.extent(*block))
-            .map(|block| block.end - block.start);
-        assert_eq!(plan.landed_bytes(), bytes.sum::<u64>());
+        let extents = self.landed.iter().map(|block| plan.extent(*block));
+        assert_eq!(plan.landed_bytes(), extents.map(|block| block.end - block.start).sum::<u64>());
     }
 
     fn check_complete(&mut self) {

@@ -28,6 +28,10 @@ pub(super) struct World {
     /// Bytes that lanes have received in this life, and that were there at its last start.
     pub(super) fetched: u64,
     pub(super) left_bytes: u64,
+    /// Bytes of blocks that several lanes fetched, or that did not become whole.
+    pub(super) wasted: u64,
+    /// Blocks that were asked for twice.
+    pub(super) doubled: u32,
     is_calm: bool,
     crash_one_in: u32,
     fail_one_in: u32,
@@ -42,6 +46,7 @@ pub(super) struct Story {
     pub(super) crashes: u32,
     pub(super) failures: u32,
     pub(super) resumed: u32,
+    pub(super) doubled: u32,
 }
 
 impl World {
@@ -65,6 +70,8 @@ impl World {
             retries: rng.u32(0..6),
             fetched: 0,
             left_bytes: 0,
+            wasted: 0,
+            doubled: 0,
             is_calm: false,
             crash_one_in: *rng.choice(&[20, 100, 400, 2000]).unwrap_or(&100),
             fail_one_in: *rng.choice(&[10, 100, 1000]).unwrap_or(&100),
@@ -86,7 +93,7 @@ impl World {
                 self.server.calm(self.now);
                 self.retries = 8;
             }
-            (self.fetched, self.left_bytes) = (0, 0);
+            (self.fetched, self.left_bytes, self.wasted) = (0, 0, 0);
             // Nobody has to stay with the blocks of an earlier life.
             self.block_size = *self.rng.choice(SIZES_OF_BLOCKS).unwrap_or(&4) * block_size / 4;
             self.note(|| format!("--- life {life}"));
@@ -94,6 +101,7 @@ impl World {
             self.note(|| format!("{end:?}"));
             story.lives += 1;
             story.resumed += u32::from(self.left_bytes > 0);
+            story.doubled = self.doubled;
             match end {
                 End::Done => {
                     assert!(!self.is_calm || self.is_frugal(), "{} bytes fetched", self.fetched);
@@ -113,7 +121,7 @@ impl World {
     /// In a calm world no byte is fetched twice, and none that was there.
     fn is_frugal(&self) -> bool {
         let size = self.server.versions[self.server.current(self.now)].size;
-        self.fetched + self.left_bytes <= size
+        self.fetched + self.left_bytes <= size + self.wasted
     }
 
     pub(super) fn crashes(&mut self) -> bool {
