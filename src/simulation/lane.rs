@@ -46,7 +46,7 @@ pub(super) struct Haul {
     pub(super) block: Bytes,
     /// Blocks on their way to the disk.
     pub(super) writes: Vec<(u32, Bytes)>,
-    answer: Option<(Answer, Body)>,
+    pub(super) answer: Option<(Answer, Body)>,
     is_over: bool,
     is_given_back: bool,
 }

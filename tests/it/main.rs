@@ -16,6 +16,7 @@ mod security;
 mod serial;
 mod serve;
 mod signals;
+mod stall;
 mod stream;
 mod talk;
 mod target;
