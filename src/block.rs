@@ -25,6 +25,7 @@ use memmap2::{Advice, MmapMut};
 use tokio::sync::Notify;
 
 use crate::error::{Error, Kind, Result};
+use crate::fault;
 use crate::units::narrow;
 
 /// One block's memory, its place in the file, and how much of it is filled.
@@ -86,6 +87,7 @@ impl Block {
 
     fn at(start: NonNull<u8>, place: Place, memory: Memory) -> Self {
         let Place { index, offset, length } = place;
+        fault::taken();
         Self { start, wanted: length, filled: 0, offset, index, memory }
     }
 
@@ -211,6 +213,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
+        fault::returned();
         if let Memory::Pooled { pool, slot } = &self.memory {
             pool.free.lock().unwrap_or_else(PoisonError::into_inner).push(*slot);
             pool.freed.notify_one();

@@ -52,7 +52,8 @@
 //! 4 engine   engine(threads)  board(deals leases)  fetch(life of an item)  lane(lend, fill, commit)  options
 //! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}
 //!            ledger  digest
-//! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)   crash(tests)
+//! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
+//!            fault(any of these fails on demand)  crash(the program dies on demand): for tests alone
 //! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  stragglers  alternates(choice)
 //!            name  holds(who wants to be left alone)  renewal(who asks again for an expired address)
 //! 0 words    error  units  meter  limits
@@ -152,6 +153,7 @@ mod throttle;
 mod aside;
 mod block;
 mod crash;
+mod fault;
 mod io;
 pub mod sys;
 
@@ -165,6 +167,8 @@ pub mod engine;
 mod fetch;
 mod lane;
 mod options;
+#[cfg(test)]
+mod simulation;
 
 #[doc(hidden)]
 pub mod cli;

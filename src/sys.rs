@@ -12,6 +12,8 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, RenameFlags, StatxFlags};
 use rustix::process::{Resource, Rlimit};
 
+use crate::fault;
+
 /// CPU time of this process so far: user and system, all threads, io_uring workers included.
 pub fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -22,6 +24,7 @@ pub fn cpu_time() -> Duration {
 ///
 /// `None` where the file system has no O_DIRECT or the kernel does not say.
 pub(crate) fn direct_alignment(file: &File) -> Option<u32> {
+    fault::check("alignment").ok()?;
     // rustix 1.1 has the fields but no name for the flag.
     let dioalign = StatxFlags::from_bits_retain(0x2000);
     let stat = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, dioalign).ok()?;
@@ -38,6 +41,7 @@ pub(crate) fn allocate(file: &File, size: u64) -> io::Result<()> {
     if size == 0 {
         return Ok(());
     }
+    fault::check("allocate")?;
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
             Err(io::ErrorKind::Unsupported.into())
@@ -59,6 +63,7 @@ pub(crate) struct FileId {
 
 /// The name of an open file that no copy of it has.
 pub(crate) fn file_id(file: &File) -> io::Result<FileId> {
+    fault::check("file id")?;
     let flags = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let stat = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, flags).ok();
     let stat = stat.filter(|stat| stat.stx_mask & StatxFlags::BTIME.bits() != 0);
@@ -73,6 +78,7 @@ pub(crate) fn file_id(file: &File) -> io::Result<FileId> {
 ///
 /// It is a hash: neither machine nor mount can be read from it.
 pub(crate) fn epoch(file: &File) -> Option<String> {
+    fault::check("epoch").ok()?;
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
     // STATX_MNT_ID_UNIQUE (Linux 6.8) is never given twice in a boot; STATX_MNT_ID (5.8) may be, but only
     // after the mount is gone. rustix 1.1 has the field but no name for the newer flag.
@@ -92,12 +98,14 @@ pub(crate) fn epoch(file: &File) -> Option<String> {
 /// Opens a file again: the same file by a description of its own, with its own offset, flags and errors.
 pub(crate) fn reopen(file: &File) -> io::Result<File> {
     use std::os::fd::AsRawFd as _;
+    fault::check("reopen")?;
     File::options().read(true).write(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Whether the path still names this very file.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
+    let ours = fault::check("is at").and_then(|()| file.metadata());
+    match (ours, std::fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
         _ => false,
     }
@@ -117,6 +125,7 @@ pub(crate) fn is_our_own(meta: &std::fs::Metadata) -> bool {
 /// `ErrorKind::AlreadyExists` if `to` exists. Where the file system has no such rename, a hard link and an
 /// unlink give the same guarantee.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    fault::check("rename")?;
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             std::fs::hard_link(from, to)?;
@@ -142,6 +151,7 @@ pub(crate) fn raise_memlock() {
 
 /// Free space for this user on the file system of `file`, in bytes.
 pub(crate) fn free_space(file: &File) -> io::Result<u64> {
+    fault::check("free space")?;
     let stat = rustix::fs::fstatvfs(file)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

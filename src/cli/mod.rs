@@ -24,11 +24,19 @@ use self::config::Work;
 pub use self::run::Stop;
 pub use self::signals::{Signal, Signals};
 use crate::error::{Error, Kind};
+use crate::fault::Watch;
 use crate::report::{Output, Progress, Report, Style, Summary};
 
 /// Does what the command line `argv` (program name first) says, until it is done or `stop` holds a
 /// signal, and returns the exit code.
 pub async fn run(argv: impl IntoIterator<Item = OsString>, stop: Stop) -> u8 {
+    let watch = Watch::begin();
+    let exit_code = obey(argv, stop).await;
+    watch.end();
+    exit_code
+}
+
+async fn obey(argv: impl IntoIterator<Item = OsString>, stop: Stop) -> u8 {
     let args = match Args::read(argv) {
         Ok(args) => args,
         Err(error) => return pages::misread(&error),

@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 use super::writers::Writers;
 use super::{Enough, Io, Received, Until, Work};
 use crate::block::Block;
+use crate::fault;
+use crate::units::wide;
 
 /// Runs `work` on this thread until its future ends.
 ///
@@ -36,7 +38,8 @@ pub(super) async fn receive(
 ) -> (io::Result<Received>, Block) {
     let mut got = 0;
     while got < max {
-        match stream.try_read(&mut block.spare_mut()[..max - got]) {
+        let most = fault::transfer("receive", max - got);
+        match most.and_then(|most| stream.try_read(&mut block.spare_mut()[..most])) {
             Ok(0) if got == 0 => return (Ok(Received::End), block),
             Ok(0) => break,
             Ok(count) => {
@@ -69,7 +72,8 @@ pub(super) async fn receive(
 /// Syncs a file; see [`Io::sync`]. On a thread of its own, not to keep writes waiting.
 pub(super) async fn sync(file: &Arc<File>) -> io::Result<()> {
     let file = Arc::clone(file);
-    let synced = crate::aside::aside(move || Ok(file.sync_data())).await;
+    let sync = move || Ok(fault::check("sync").and_then(|()| file.sync_data()));
+    let synced = crate::aside::aside(sync).await;
     synced.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
@@ -83,9 +87,23 @@ pub(super) async fn write(
     let file = Arc::clone(file);
     let (tell, told) = oneshot::channel();
     writers.run(Box::new(move || {
-        let result = file.write_all_at(block.padded(length), block.offset());
+        let result = write_all(&file, block.padded(length), block.offset());
         // The lane may be gone already.
         let _ = tell.send((result, block));
     }));
     told.await.expect("proof: a write tells its result, and does not panic")
+}
+
+/// Writes all, however much goes at once.
+fn write_all(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let most = fault::transfer("write", bytes.len());
+        match most.and_then(|most| file.write_at(&bytes[..most], offset)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => (bytes, offset) = (&bytes[count..], offset + wide(count)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

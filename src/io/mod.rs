@@ -19,6 +19,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use crate::block::{Block, Pool};
+use crate::fault;
 
 /// The backend of one lane thread.
 #[derive(Clone)]
@@ -75,6 +76,7 @@ impl Io {
 
     /// Takes a socket over from tokio.
     pub(crate) fn adopt(&self, stream: TcpStream) -> io::Result<Socket> {
+        fault::check("adopt")?;
         match self {
             Self::Uring(_) => uring::Socket::adopt(stream).map(Socket::Uring),
             Self::Epoll(_) => Ok(Socket::Epoll(stream)),
@@ -124,6 +126,7 @@ impl Socket {
 
     /// Gives the socket back to tokio.
     pub(crate) fn release(self) -> io::Result<TcpStream> {
+        fault::check("release")?;
         match self {
             Self::Uring(socket) => socket.release(),
             Self::Epoll(stream) => Ok(stream),

@@ -36,6 +36,7 @@ use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use super::{Enough, Io, Received, Until, Work};
 use crate::block::{Block, Pool};
+use crate::fault;
 use crate::limits::{RING_ENTRIES, RING_ENTRIES_MIN};
 
 /// Why io_uring cannot be used here.
@@ -196,6 +197,10 @@ impl Socket {
         until: Until,
         enough: Enough<'_>,
     ) -> (io::Result<Received>, Block) {
+        let max = match fault::transfer("receive", max) {
+            Ok(most) => most,
+            Err(error) => return (received(Err(error), &mut block), block),
+        };
         let flags = if until == Until::All { libc::MSG_WAITALL } else { 0 };
         let length = u32::try_from(max).unwrap_or(u32::MAX);
         let entry = opcode::Recv::new(types::Fd(self.0.as_raw_fd()), block.spare_ptr(), length)
@@ -210,16 +215,7 @@ impl Socket {
                 receive.await
             }
         };
-        let received = match result {
-            Ok(0) => Ok(Received::End),
-            Ok(count) => {
-                block.advance(count);
-                Ok(Received::Bytes(count))
-            }
-            Err(error) if is_cancelled(&error) => Ok(Received::Nothing),
-            Err(error) => Err(error),
-        };
-        (received, block)
+        (received(result, &mut block), block)
     }
 
     /// Cancels what is pending on this socket. The cancelled receive completes with the bytes it already has.
@@ -232,6 +228,19 @@ impl Socket {
     }
 }
 
+/// Counts what has come into the block.
+fn received(result: io::Result<usize>, block: &mut Block) -> io::Result<Received> {
+    match result {
+        Ok(0) => Ok(Received::End),
+        Ok(count) => {
+            block.advance(count);
+            Ok(Received::Bytes(count))
+        }
+        Err(error) if is_cancelled(&error) => Ok(Received::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes the block's first `length` bytes at its offset; see [`Io::write`].
 pub(super) async fn write(
     file: &Arc<File>,
@@ -240,9 +249,14 @@ pub(super) async fn write(
 ) -> (io::Result<()>, Block) {
     let (mut done, mut refusals) = (0, 0);
     while done < length {
-        let entry = write_entry(file, &block, done, length);
         let result;
-        (result, block) = submit(entry, Arc::clone(file), block).await;
+        (result, block) = match fault::transfer("write", length - done) {
+            Ok(most) => {
+                let entry = write_entry(file, &block, done, done + most);
+                submit(entry, Arc::clone(file), block).await
+            }
+            Err(error) => (Err(error), block),
+        };
         match result {
             Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), block),
             Ok(count) => (done, refusals) = (done + count, 0),
@@ -264,7 +278,14 @@ pub(super) async fn sync(file: &Arc<File>) -> io::Result<()> {
     let mut refusals = 0;
     loop {
         let entry = opcode::Fsync::new(descriptor).flags(types::FsyncFlags::DATASYNC).build();
-        match UnsubmittedOneshot::new(Arc::clone(file), Outcome::default(), entry).submit().await {
+        let synced = match fault::check("sync") {
+            Ok(()) => {
+                let sync = UnsubmittedOneshot::new(Arc::clone(file), Outcome::default(), entry);
+                sync.submit().await
+            }
+            Err(error) => Err(error),
+        };
+        match synced {
             Ok(_) => return Ok(()),
             Err(error) if is_cancelled(&error) && refusals < REFUSALS_MAX => refusals += 1,
             // Nothing was synced, so nothing was lost by it.

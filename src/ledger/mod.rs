@@ -31,6 +31,7 @@ pub(crate) use self::record::{FORMAT, Head};
 use self::record::Record;
 use self::replay::Replay;
 use crate::crash;
+use crate::fault;
 use crate::limits::{
     LEDGER_BYTES_MAX, LEDGER_SYNC_BYTES, LEDGER_SYNC_EVERY, LEDGER_WRITE_BYTES_MIN, LEDGER_WRITES,
 };
@@ -100,7 +101,9 @@ impl Found {
             return Err("its ledger is not a file of ours".into());
         }
         let mut bytes = Vec::new();
-        (&file).take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(shown)?;
+        let read = fault::check("read ledger")
+            .and_then(|()| (&file).take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes));
+        read.map_err(shown)?;
         if wide(bytes.len()) > LEDGER_BYTES_MAX {
             return Err("its ledger is too long".into());
         }
@@ -123,7 +126,7 @@ impl Found {
     /// Whatever the file system says.
     pub(crate) fn resume(self, part: &File, epoch: String) -> io::Result<Ledger> {
         let Replay { head, writes, length, .. } = self.replay;
-        self.file.set_len(length)?;
+        fault::check("cut ledger").and_then(|()| self.file.set_len(length))?;
         crash::point();
         let ledger = Ledger::new(self.path, self.file, part, head.size)?;
         ledger.kept.store(true, Relaxed);
@@ -305,7 +308,7 @@ impl State {
         crash::point();
         crash::point_within(file, line.as_bytes());
         let written = match length <= LEDGER_BYTES_MAX {
-            true => (&*file).write_all(line.as_bytes()),
+            true => append(file, line.as_bytes()),
             false => Err(io::ErrorKind::FileTooLarge.into()),
         };
         crash::point();
@@ -359,7 +362,17 @@ impl Drop for Due {
     }
 }
 
+fn append(mut file: &File, line: &[u8]) -> io::Result<()> {
+    if let Err(error) = fault::check("append") {
+        // A full disk leaves torn lines.
+        file.write_all(&line[..line.len() / 2])?;
+        return Err(error);
+    }
+    file.write_all(line)
+}
+
 /// Opens without following a link or waiting for the other end of a FIFO.
 fn open(path: &Path, options: &mut std::fs::OpenOptions) -> io::Result<File> {
+    fault::check("open ledger")?;
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }

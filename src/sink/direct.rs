@@ -8,6 +8,7 @@ use rustix::fs::OFlags;
 use super::Part;
 use crate::block::Block;
 use crate::error::Result;
+use crate::fault;
 use crate::io::Io;
 use crate::units::narrow;
 
@@ -23,6 +24,7 @@ impl Direct {
         let file = Arc::clone(part.file());
         let flags =
             rustix::fs::fcntl_getfl(&*file).map_err(|error| part.failed("open", error.into()))?;
+        fault::check("set direct").map_err(|error| part.failed("open with O_DIRECT", error))?;
         rustix::fs::fcntl_setfl(&*file, flags | OFlags::DIRECT)
             .map_err(|error| part.failed("open with O_DIRECT", error.into()))?;
         let alignment = narrow(u64::from(alignment));

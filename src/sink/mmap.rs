@@ -29,6 +29,7 @@ use tokio::sync::Notify;
 use super::Part;
 use crate::block::{Block, Place};
 use crate::error::{Error, Escaped, Kind, Result};
+use crate::fault;
 use crate::io::Io;
 use crate::units::narrow;
 
@@ -77,10 +78,12 @@ impl Mmap {
             }
             done => done.map_err(|error| part.failed("allocate", error))?,
         }
-        let mapping = MmapOptions::new()
-            .len(narrow(size))
-            .map_raw(&**part.file())
-            .map_err(|error| part.failed("map", error))?;
+        // An earlier run may have written beyond the end, around the page cache.
+        let cut = fault::check("cut off").and_then(|()| part.file().set_len(size));
+        cut.map_err(|error| part.failed("truncate", error))?;
+        let map = || MmapOptions::new().len(narrow(size)).map_raw(&**part.file());
+        let mapping =
+            fault::check("map").and_then(|()| map()).map_err(|error| part.failed("map", error))?;
         let shared = Shared { mapping, lent: Mutex::default(), returned: Notify::new() };
         Ok(Self { file, path: target, shared: Some(Arc::new(shared)) })
     }

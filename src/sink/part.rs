@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::crash;
 use crate::error::{Error, Escaped, Kind, Result};
+use crate::fault;
 use crate::name;
 use crate::sys::is_at;
 
@@ -71,7 +72,8 @@ impl Part {
     pub(crate) fn reopen(target: &Path) -> Result<Option<Self>> {
         let path = path_of(target);
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let opened = File::options().read(true).write(true).custom_flags(flags).open(&path);
+        let open = || File::options().read(true).write(true).custom_flags(flags).open(&path);
+        let opened = fault::check("open part").and_then(|()| open());
         let Ok(file) = opened else { return Ok(None) };
         if !file.metadata().is_ok_and(|meta| crate::sys::is_our_own(&meta)) {
             return Ok(None);
@@ -116,7 +118,7 @@ impl Part {
     }
 
     fn remove(&self) {
-        if is_at(&self.file, &self.path) {
+        if is_at(&self.file, &self.path) && fault::check("remove part").is_ok() {
             // Best effort: a leftover is removed by the next run.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -124,24 +126,26 @@ impl Part {
 
     /// Whether the file system has allocated all of `size` bytes.
     pub(crate) fn is_allocated(&self, size: u64) -> bool {
-        let blocks = self.file.metadata().map_or(0, |meta| meta.blocks());
+        let meta = fault::check("count blocks").and_then(|()| self.file.metadata());
+        let blocks = meta.map_or(0, |meta| meta.blocks());
         blocks.saturating_mul(STAT_BLOCK_BYTES) >= size
     }
 
     /// Ends the file at `size` bytes: cuts off the padding of a direct write, of this run or of an earlier
-    /// one, and what was allocated in vain. A file that is too short stays so.
+    /// one, and what was allocated in vain. A file that is too short stays so, to be noticed.
     ///
     /// # Errors
     /// Whatever the file system says.
     pub(crate) fn cut(&self, size: u64) -> Result<()> {
-        let length = self.file.metadata().map_err(|error| self.failed("look at", error))?.len();
-        if length <= size {
+        let meta = fault::check("measure").and_then(|()| self.file.metadata());
+        if meta.map_err(|error| self.failed("look at", error))?.len() <= size {
             return Ok(());
         }
-        self.file.set_len(size).map_err(|error| self.failed("truncate", error))
+        let cut = fault::check("cut off").and_then(|()| self.file.set_len(size));
+        cut.map_err(|error| self.failed("truncate", error))
     }
 
-    /// Refuses a file that somebody has cut off meanwhile: what was in it would be zeros.
+    /// Refuses a file that somebody has cut off or lengthened meanwhile: what was in it would be zeros.
     ///
     /// `was_allocated` says that [`Self::is_allocated`] was true before the first byte: blocks do not go
     /// away by themselves.
@@ -150,13 +154,14 @@ impl Part {
     /// `Kind::LocalIo`; as [`Self::prepare`] if the file was replaced or removed.
     pub(crate) fn check_whole(&self, size: u64, was_allocated: bool) -> Result<()> {
         self.check_identity()?;
-        let length = self.file.metadata().map_err(|error| self.failed("look at", error))?.len();
+        let meta = fault::check("measure").and_then(|()| self.file.metadata());
+        let length = meta.map_err(|error| self.failed("look at", error))?.len();
         if length == size && (!was_allocated || self.is_allocated(size)) {
             return Ok(());
         }
         self.forget();
         let path = self.path.to_string_lossy();
-        let message = format!("{} was cut off during the download", Escaped(&path));
+        let message = format!("{} was cut off or lengthened during the download", Escaped(&path));
         Err(Error::new(Kind::LocalIo, message).hint("run the same command again"))
     }
 
@@ -180,10 +185,12 @@ impl Part {
     pub(crate) fn prepare(&self, how: &Publish) -> Result<()> {
         self.check_identity()?;
         let mode = Permissions::from_mode(0o666 & !crate::sys::umask());
-        self.file.set_permissions(mode).map_err(|error| self.failed("set the mode of", error))?;
+        let set = fault::check("set mode").and_then(|()| self.file.set_permissions(mode));
+        set.map_err(|error| self.failed("set the mode of", error))?;
         crash::point();
         let Some(modified) = how.modified else { return Ok(()) };
-        self.file.set_modified(modified).map_err(|error| self.failed("set the time of", error))
+        let set = fault::check("set time").and_then(|()| self.file.set_modified(modified));
+        set.map_err(|error| self.failed("set the time of", error))
     }
 
     /// Waits until the disk has the file. A failure is final: the pages that could not be written are lost
@@ -194,7 +201,7 @@ impl Part {
         // On a thread of its own, since a disk in trouble may take minutes and nothing must wait for it.
         let started = std::thread::Builder::new().name("ringpull-sync".into()).spawn(move || {
             // Nobody may wait any more.
-            let _ = tell.send(file.sync_all());
+            let _ = tell.send(fault::check("last sync").and_then(|()| file.sync_all()));
         });
         let synced = match started {
             Ok(_) => told.await.unwrap_or_else(|_| Err(io::Error::other("its thread has died"))),
@@ -212,20 +219,23 @@ impl Part {
         let directory = directory_of(&self.target);
         // Opened before the rename: afterwards a failure would leave a file under the target's name.
         let opened = match how.sync {
-            true => Some(
-                File::open(directory).map_err(|error| Error::local("open", directory, error))?,
-            ),
+            true => {
+                let opened = fault::check("open directory").and_then(|()| File::open(directory));
+                Some(opened.map_err(|error| Error::local("open", directory, error))?)
+            }
             false => None,
         };
         crash::point();
         let renamed = match how.overwrite {
-            true => std::fs::rename(&self.path, &self.target),
+            true => fault::check("rename").and_then(|()| std::fs::rename(&self.path, &self.target)),
             false => crate::sys::rename_new(&self.path, &self.target),
         };
         renamed.map_err(|error| self.failed("rename to", error))?;
         self.published = true;
         crash::point();
-        match opened.map(|directory| directory.sync_all()) {
+        let sync =
+            |directory: File| fault::check("sync directory").and_then(|()| directory.sync_all());
+        match opened.map(sync) {
             // Some file systems cannot sync a directory; the file itself is safe by then.
             Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => {
                 if !how.overwrite && is_at(&self.file, &self.target) {
@@ -289,6 +299,7 @@ fn canonical(directory: &Path) -> PathBuf {
 }
 
 fn open_new(path: &Path) -> io::Result<File> {
+    fault::check("create part")?;
     let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
     File::options()
         .read(true)
@@ -326,6 +337,9 @@ fn remove_stale(path: &Path, target: &Path) -> Result<()> {
 /// Locks without waiting; false where the file system has no locks. That is no reason to fail: correctness
 /// rests on the inode and the rename.
 fn lock(file: &File, target: &Path) -> Result<bool> {
+    if fault::check("lock").is_err() {
+        return Ok(false);
+    }
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(busy(target)),
         locked => Ok(locked.is_ok()),

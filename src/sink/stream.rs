@@ -19,6 +19,7 @@ use super::begun::Begun;
 use crate::block::Block;
 use crate::digest::{Algo, Checksum, Hasher};
 use crate::error::{Error, Kind, Result};
+use crate::fault;
 use crate::units::wide;
 
 /// A descriptor that takes bytes in order.
@@ -226,7 +227,8 @@ impl Drop for Closing<'_> {
 /// Writes all, waiting where a descriptor that does not block would have us try again.
 fn write_all(out: &mut File, mut bytes: &[u8]) -> std::io::Result<()> {
     while !bytes.is_empty() {
-        match out.write(bytes) {
+        let most = fault::transfer("write stream", bytes.len());
+        match most.and_then(|most| out.write(&bytes[..most])) {
             Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
             Ok(count) => bytes = &bytes[count..],
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

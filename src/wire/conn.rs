@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::tls::Tls;
+use crate::fault;
 
 /// One connection, in the hands of the runtime of its thread.
 pub(crate) struct Conn {
@@ -37,6 +38,7 @@ impl AsyncRead for Conn {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        fault::check("read head")?;
         let Self { tcp, tls, .. } = &mut *self;
         match tls {
             Some(tls) => tls.poll_read(tcp, cx, buffer),
@@ -51,6 +53,7 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        fault::check("write request")?;
         let Self { tcp, tls, .. } = &mut *self;
         match tls {
             Some(tls) => tls.poll_write(tcp, cx, bytes),

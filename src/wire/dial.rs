@@ -18,6 +18,7 @@ use super::conn::Conn;
 use super::tls::Tls;
 use crate::aside::aside;
 use crate::error::{Error, Escaped, Kind, Result, reason};
+use crate::fault;
 use crate::limits::ADDRESS_DELAY;
 use crate::units::show_time;
 
@@ -125,7 +126,13 @@ async fn connect(
     loop {
         match waiting.next() {
             Some(address) => {
-                attempts.push(async move { (address, TcpStream::connect(address).await) });
+                attempts.push(async move {
+                    let connected = match fault::check("connect") {
+                        Ok(()) => TcpStream::connect(address).await,
+                        Err(error) => Err(error),
+                    };
+                    (address, connected)
+                });
             }
             None if attempts.is_empty() => break,
             None => {}

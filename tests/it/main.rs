@@ -23,4 +23,5 @@ mod stream;
 mod talk;
 mod target;
 mod tls;
+mod torture;
 mod ways;

@@ -66,7 +66,7 @@ pub(crate) fn backends() -> &'static [&'static str] {
 static HAS_URING: LazyLock<bool> = LazyLock::new(|| io_uring::IoUring::new(8).is_ok());
 
 /// Some file systems refuse O_DIRECT.
-static HAS_DIRECT: LazyLock<bool> = LazyLock::new(|| {
+pub(crate) static HAS_DIRECT: LazyLock<bool> = LazyLock::new(|| {
     OpenOptions::new()
         .write(true)
         .custom_flags(libc::O_DIRECT | libc::O_TMPFILE)

@@ -17,9 +17,9 @@ const FLOORS: [&[&str]; 6] = [
         "renewal",
         "stragglers",
     ],
-    &["block", "io", "sys", "aside", "crash"],
+    &["block", "io", "sys", "aside", "crash", "fault"],
     &["wire", "sink", "ledger", "digest"],
-    &["options", "engine", "board", "fetch", "lane"],
+    &["options", "engine", "board", "fetch", "lane", "simulation"],
     &["lib", "downloader", "cli", "report", "serve", "fuzzing", "main"],
 ];
 const RULES: usize = 1;
