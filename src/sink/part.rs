@@ -33,6 +33,15 @@ pub(crate) struct Publish {
     pub(crate) sync: bool,
 }
 
+/// What became of the name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// It survives a power cut.
+    Durable,
+    /// It may not: nobody asked for it, or the directory cannot be synced, for this reason.
+    Unsynced(Option<String>),
+}
+
 impl Part {
     /// Creates the part file of `target`; what an earlier run has left there is removed.
     ///
@@ -176,40 +185,86 @@ impl Part {
             Ok(_) => told.await.unwrap_or_else(|_| Err(io::Error::other("its thread has died"))),
             Err(_) => self.file.sync_all(),
         };
-        synced.map_err(|error| self.failed("sync", error))
+        synced.map_err(|error| self.sync_failed(error))
+    }
+
+    /// A file system without fsync keeps no promise about power cuts, and neither can we: that is for the
+    /// user to accept. Nothing is lost by it.
+    fn sync_failed(&self, error: io::Error) -> Error {
+        let has_none = crate::sys::has_no_sync(&error);
+        let failed = self.failed("sync", error);
+        match has_none {
+            true => failed.hint("this file system has no fsync; use --no-sync to do without"),
+            false => failed,
+        }
     }
 
     /// Gives the file its name, without replacing unless that is allowed, and makes the name durable.
     ///
     /// # Errors
     /// `Kind::Exists` if the target has appeared and may not be replaced.
-    pub(crate) fn publish(&mut self, how: &Publish) -> Result<()> {
+    pub(crate) fn publish(&mut self, how: &Publish) -> Result<Named> {
         self.check_identity()?;
         let directory = directory_of(&self.target);
         // Opened before the rename: afterwards a failure would leave a file under the target's name.
-        let opened = match how.sync {
-            true => Some(
-                File::open(directory).map_err(|error| Error::local("open", directory, error))?,
-            ),
-            false => None,
+        let opened = how.sync.then(|| crate::sys::open_directory(directory));
+        let opened = match opened.transpose() {
+            // A directory that one may write to and not read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Err(error)),
+            opened => opened.map_err(|error| Error::local("open", directory, error))?.map(Ok),
         };
         let renamed = match how.overwrite {
             true => std::fs::rename(&self.path, &self.target),
             false => crate::sys::rename_new(&self.path, &self.target),
         };
-        renamed.map_err(|error| self.failed("rename to", error))?;
+        renamed.map_err(|error| self.rename_failed(error))?;
         self.published = true;
-        match opened.map(|directory| directory.sync_all()) {
-            // Some file systems cannot sync a directory; the file itself is safe by then.
-            Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => {
-                if !how.overwrite && is_at(&self.file, &self.target) {
-                    // The name is not durable: it must not look as if it were.
-                    let _ = std::fs::remove_file(&self.target);
-                }
-                Err(Error::local("sync", directory_of(&self.target), error))
+        match opened {
+            Some(opened) => {
+                self.settle_name(how, opened.and_then(|directory| directory.sync_all()))
             }
-            _ => Ok(()),
+            None => Ok(Named::Unsynced(None)),
         }
+    }
+
+    /// Judges how the sync of the directory has ended.
+    ///
+    /// Where there is none for directories, or none for us, the file itself is durable and the name most
+    /// likely is. Where it failed, the name must not look as if it were durable: the file is a part file
+    /// again, so that another run only has to publish it. A target that was replaced stays: what stood
+    /// there is gone, and what stands there is whole.
+    fn settle_name(&mut self, how: &Publish, synced: io::Result<()>) -> Result<Named> {
+        let Err(error) = synced else { return Ok(Named::Durable) };
+        if crate::sys::has_no_sync(&error) || error.kind() == io::ErrorKind::PermissionDenied {
+            return Ok(Named::Unsynced(Some(crate::error::reason(&error))));
+        }
+        if !how.overwrite && is_at(&self.file, &self.target) {
+            match crate::sys::rename_new(&self.target, &self.path) {
+                Ok(()) => self.published = false,
+                // Best effort, on a disk in trouble.
+                Err(_) => drop(std::fs::remove_file(&self.target)),
+            }
+        }
+        Err(Error::local("sync", directory_of(&self.target), error))
+    }
+
+    /// Whether the file has its name, durable or not.
+    pub(crate) fn is_published(&self) -> bool {
+        self.published
+    }
+
+    fn rename_failed(&self, error: io::Error) -> Error {
+        if error.kind() != io::ErrorKind::Unsupported {
+            return self.failed("rename to", error);
+        }
+        let target = self.target.to_string_lossy();
+        let message = format!(
+            "the file system can neither rename to {} without replacing nor link",
+            Escaped(&target)
+        );
+        Error::new(Kind::LocalIo, message)
+            .hint("run it again with --overwrite: what was fetched is kept where it can be")
+            .because(error)
     }
 
     /// Someone may have replaced or removed the part file meanwhile: only what we wrote is published.
