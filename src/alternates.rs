@@ -50,6 +50,8 @@ impl Alternates {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

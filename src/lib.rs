@@ -54,6 +54,7 @@
 //!            ledger  digest
 //! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
 //! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  alternates(choice)  name
+//!            holds(who wants to be left alone)  renewal(who asks again for an address that expired)
 //! 0 words    error  units  meter  limits
 //! ```
 //!
@@ -127,9 +128,11 @@ pub mod units;
 
 mod alternates;
 mod gate;
+mod holds;
 mod name;
 mod pace;
 mod plan;
+mod renewal;
 mod retry;
 mod throttle;
 
@@ -152,6 +155,9 @@ mod options;
 #[doc(hidden)]
 pub mod cli;
 mod downloader;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod report;
 pub mod serve;
 

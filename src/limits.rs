@@ -72,7 +72,10 @@ pub const RETRY_WAIT_FIRST: Duration = Duration::from_millis(250);
 pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest `Retry-After` that is honoured; beyond it the download ends with the server's refusal.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
-/// Times a download starts anew because the file changed on the server.
+/// Times a typed URL is asked again for a fresh address, after the one it had led to refused, without
+/// progress in between: a fresh address that refuses at once seldom means it otherwise a little later.
+pub const RENEWALS_MAX: u32 = 3;
+/// Times a download starts anew because the file changed on the server, the last time in one stream.
 pub const RESTARTS_MAX: u32 = 3;
 /// Fresh connections tried free of charge when a kept-alive one turns out dead before the first response byte
 /// (curl's CONN_MAX_RETRIES).
@@ -82,6 +85,8 @@ pub const STALE_CONNECTIONS_MAX: u32 = 5;
 pub const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 /// Most addresses of one name that are tried.
 pub const ADDRESSES_MAX: usize = 16;
+/// Names whose working addresses a `Client` remembers: a mirror has a handful, a redirector a few dozen.
+pub const NAMES_MAX: usize = 64;
 /// Longest that a receive waits before the lane looks up: the bound on noticing a stop, a stall or a recall.
 pub const RECEIVE_SLICE: Duration = Duration::from_millis(500);
 /// Ciphertext read at once under TLS, in bytes; rustls alone would ask for 4 to 18 KiB at a time.
@@ -90,6 +95,8 @@ pub const TLS_READ_BYTES: usize = 256 << 10;
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// Idle connections that a `Client` keeps.
 pub const IDLE_MAX: usize = 256;
+/// Files that the end of a download may have to open: a directory to sync, and a few of libraries.
+pub const FILES_SPARE: usize = 4;
 /// Age beyond which an idle connection is not used again; servers commonly close after 60 to 75 s.
 pub const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
 /// Bytes in front of the one asked for that are received in vain: caches answer ranges that begin at their

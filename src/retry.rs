@@ -39,14 +39,21 @@ pub(crate) fn judge(
         return Decision::GiveUp;
     }
     let jitter = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.0 };
+    let half = backoff(attempt) / 2;
+    let own = half + half.mul_f64(jitter);
     match asked {
         Some(wait) if wait > RETRY_AFTER_MAX => Decision::GiveUp,
-        Some(wait) => Decision::Again(wait + wait.mul_f64(jitter * ASKED_JITTER)),
-        None => {
-            let half = backoff(attempt) / 2;
-            Decision::Again(half + half.mul_f64(jitter))
-        }
+        // A server that asks for no time at all, or a date in its own past, must not be hammered.
+        Some(wait) => Decision::Again(own.max(stagger(wait, jitter))),
+        None => Decision::Again(own),
     }
+}
+
+/// A wait that a server asked for, and a little more, so that not all who were asked come back at once.
+///
+/// `jitter` is a random number from 0 to 1.
+pub(crate) fn stagger(asked: Duration, jitter: f64) -> Duration {
+    asked.saturating_add(asked.mul_f64(jitter * ASKED_JITTER))
 }
 
 /// Retries that a kind of failure is worth.
@@ -134,7 +141,9 @@ mod tests {
             let asked = Duration::from_secs(seconds);
             let decision = judge(Kind::Unavailable, 1, Some(asked), jitter, &POLICY);
             let Decision::Again(wait) = decision else { panic!("gave up") };
-            prop_assert!(asked <= wait && wait <= asked + asked / 10 + Duration::from_nanos(1));
+            let most = (asked + asked / 10 + Duration::from_nanos(1)).max(RETRY_WAIT_FIRST);
+            prop_assert!(asked <= wait && wait <= most);
+            prop_assert!(wait >= RETRY_WAIT_FIRST / 2, "hammers a server that asks for no time");
         }
     }
 }

@@ -58,6 +58,8 @@ const SLICE_MAX: u64 = MIB;
 const NANOS: u128 = 1_000_000_000;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

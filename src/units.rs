@@ -43,16 +43,13 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// # Errors
 /// A sentence for the user.
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .trim()
-        .trim_end_matches('s')
-        .parse()
-        .map_err(|_| "write seconds, such as 30 or 2.5")?;
-    if seconds.is_finite() && seconds > 0.0 && seconds < 3.2e9 {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("write seconds above 0, such as 30 or 2.5".into())
-    }
+    let text = text.trim();
+    let number = text.strip_suffix('s').unwrap_or(text).trim_end();
+    let seconds: f64 = number.parse().map_err(|_| "write seconds, such as 30 or 2.5")?;
+    let in_range = seconds.is_finite() && seconds > 0.0 && seconds < 3.2e9;
+    // What is above 0 may still be less than a Duration can tell.
+    let time = in_range.then(|| Duration::from_secs_f64(seconds)).filter(|time| !time.is_zero());
+    time.ok_or_else(|| "write seconds above 0, such as 30 or 2.5".into())
 }
 
 /// Shows a byte count with a binary unit and at most four digits: `0 B`, `999 B`, `1.50 MiB`, `12.3 GiB`.
@@ -135,6 +132,8 @@ fn fraction(number: &str) -> Option<f64> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -159,7 +158,8 @@ mod tests {
     #[test]
     fn seconds_are_positive_and_finite() {
         assert_eq!(parse_seconds("2.5"), Ok(Duration::from_millis(2500)));
-        for text in ["0", "-1", "nan", "inf", "x", ""] {
+        assert_eq!(parse_seconds("1e-9 s"), Ok(Duration::from_nanos(1)));
+        for text in ["0", "-1", "nan", "inf", "x", "", "1e-10", "1e-300", "1ss"] {
             assert!(parse_seconds(text).is_err(), "{text}");
         }
     }

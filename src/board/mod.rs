@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use url::Origin;
 
 use self::state::{Next, Stage, State};
 use crate::error::{Error, Kind, Result};
@@ -200,7 +201,8 @@ impl Board {
             Anew::OneStream if state.manner == Manner::Ranges => true,
             Anew::OneStream => count(&mut state.breaks) <= retries,
         };
-        if !matches!(why, Anew::Changed(_)) {
+        // Nodes that name one version differently never agree; a single response cannot contradict itself.
+        if !matches!(why, Anew::Changed(_)) || state.changes == RESTARTS_MAX {
             state.manner = Manner::OneStream;
         }
         let goes_on = possible && allowed;
@@ -231,16 +233,14 @@ impl Board {
         others > 0
     }
 
-    /// Nobody asks the server for this long: it wanted us to wait.
-    pub(crate) fn hold(&self, wait: Duration, now: Instant) {
-        let mut state = self.lock();
-        let until = now.checked_add(wait);
-        state.hold = state.hold.max(until);
+    /// No lane asks this origin for so long: it wanted us to wait.
+    pub(crate) fn hold(&self, origin: &Origin, wait: Duration, now: Instant) {
+        self.lock().holds.hold(origin, wait, now);
     }
 
-    /// How long to wait before asking.
-    pub(crate) fn held(&self, now: Instant) -> Duration {
-        self.lock().hold.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    /// How long to wait before asking this origin.
+    pub(crate) fn held(&self, origin: &Origin, now: Instant) -> Duration {
+        self.lock().holds.left(origin, now)
     }
 
     /// The most bytes to receive at once under the rate limit; `None` without one.

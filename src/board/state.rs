@@ -1,10 +1,10 @@
 //! The stages of a download, and what is dealt in each.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::{Deal, Ending, Job, Manner};
 use crate::error::Result;
+use crate::holds::Holds;
 use crate::limits::RECALL_BLOCKS_MIN;
 use crate::pace::Pace;
 use crate::plan::{Plan, Want};
@@ -19,8 +19,8 @@ pub(super) struct State {
     /// Lanes that the server has been found to bear.
     pub(super) lanes_max: u32,
     pub(super) throttle: Option<Throttle>,
-    /// Nobody asks before: the server wanted us to wait.
-    pub(super) hold: Option<Instant>,
+    /// Who wants to be left alone.
+    pub(super) holds: Holds,
     pub(super) changes: u32,
     pub(super) breaks: u32,
 }
@@ -51,7 +51,7 @@ impl State {
             pace,
             lanes_max: u32::MAX,
             throttle,
-            hold: None,
+            holds: Holds::default(),
             changes: 0,
             breaks: 0,
         }

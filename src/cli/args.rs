@@ -14,7 +14,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::values;
+use super::values::{self, Pinned};
 use crate::digest::Checksum;
 use crate::options::{Connections, IoChoice, Write};
 use crate::report::Progress;
@@ -193,6 +193,14 @@ pub(crate) struct NetworkArgs {
     /// Use IPv6 only
     #[arg(short = '6', long, env = "RINGPULL_IPV6", value_parser = FalseyValueParser::new())]
     pub(crate) ipv6: bool,
+    /// Take these addresses for HOST and PORT instead of asking the resolver (repeatable)
+    #[arg(
+        long,
+        value_name = "HOST:PORT:ADDR[,ADDR]",
+        env = "RINGPULL_RESOLVE",
+        value_parser = values::pinned
+    )]
+    pub(crate) resolve: Vec<Pinned>,
     /// Time to connect, TLS included [default: 20]
     #[arg(long, value_name = "S", env = "RINGPULL_CONNECT_TIMEOUT", value_parser = parse_seconds)]
     pub(crate) connect_timeout: Option<Duration>,

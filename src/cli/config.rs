@@ -158,6 +158,9 @@ fn client(args: &DownloadArgs, login: &Login) -> Result<Client> {
     if network.ipv6 {
         builder = builder.family(Family::V6);
     }
+    for pinned in &network.resolve {
+        builder = builder.resolve(&pinned.host, pinned.port, pinned.addresses.clone());
+    }
     if let Some(path) = &tls.cacert {
         builder = builder.root_certificates(path.clone());
     }

@@ -72,6 +72,8 @@ const OURS: [&str; 13] = [
 ];
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

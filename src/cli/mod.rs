@@ -6,6 +6,8 @@
 mod addresses;
 mod args;
 mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod pages;
 mod run;

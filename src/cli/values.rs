@@ -2,6 +2,7 @@
 //!
 //! Not here: what several options mean together.
 
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -49,6 +50,35 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
 /// Reads `ALGO=HEX` or `ALGO:HEX`.
 pub(crate) fn checksum(text: &str) -> Result<Checksum, String> {
     text.trim().parse()
+}
+
+/// The addresses of a host and port, as `--resolve` gives them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pinned {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// Reads `HOST:PORT:ADDR[,ADDR...]`; addresses of IPv6 may stand in brackets, as curl has them.
+pub(crate) fn pinned(text: &str) -> Result<Pinned, String> {
+    let usage = "write HOST:PORT:ADDR[,ADDR]";
+    // A literal address of IPv6 as the host holds colons of its own.
+    let after_host =
+        if text.starts_with('[') { text.find(']').map_or(0, |end| end + 1) } else { 0 };
+    let (host, rest) = text[after_host..].split_once(':').ok_or(usage)?;
+    let host = format!("{}{host}", &text[..after_host]);
+    let (port, addresses) = rest.split_once(':').ok_or(usage)?;
+    let port: u16 = port.parse().map_err(|_| format!("{port} is no port; {usage}"))?;
+    let address = |text: &str| {
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        bare.parse().map_err(|_| format!("{text} is no address; {usage}"))
+    };
+    let addresses = addresses.split(',').map(address).collect::<Result<_, _>>()?;
+    if host.is_empty() {
+        return Err(usage.into());
+    }
+    Ok(Pinned { host, port, addresses })
 }
 
 /// Reads a way to write.
@@ -99,6 +129,20 @@ mod tests {
         assert_eq!(block_size("64MiB"), Ok(limits::BLOCK_SIZE_MAX));
         for text in ["2k", "128M", "3M", "0", "4097", "x"] {
             assert!(block_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_pinned_as_curl_has_it() {
+        let read = |text: &str| pinned(text).map(|pinned| (pinned.host, pinned.port));
+        assert_eq!(read("h.test:80:127.0.0.1"), Ok(("h.test".into(), 80)));
+        assert_eq!(read("[::1]:80:127.0.0.1"), Ok(("[::1]".into(), 80)));
+        let both = pinned("h:443:[::1],10.0.0.1,fe80::2").unwrap().addresses;
+        assert_eq!(both.iter().filter(|address| address.is_ipv6()).count(), 2);
+        for text in
+            ["", "h", "h:80", "h:x:1.2.3.4", "h:80:", "h:80:name", "h:80:1.2.3.4,", ":80:1.2.3.4"]
+        {
+            assert!(pinned(text).is_err(), "{text}");
         }
     }
 

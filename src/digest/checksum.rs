@@ -140,6 +140,8 @@ fn nibble(digit: u8) -> u8 {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -55,6 +55,11 @@ pub(crate) async fn run(item: Item, meter: Arc<Meter>, stopper: Stopper) -> Resu
     let Item { url, options, .. } = item;
     let fetch = Arc::new(Fetch::new(url, goal, existing, options, Arc::clone(&meter)));
     fetch.look_beside()?;
+    if fetch.options.client.is_insecure() {
+        let notice =
+            "no certificate is checked (--insecure): whoever is in between can read and change all";
+        meter.tell(Event::Notice(notice.into()));
+    }
     let (crew, board) = Crew::start(&fetch, |window| Arc::new(board(&fetch.options, window)))?;
     let ending = watch(&board, &fetch, &stopper, started).await;
     let ending = ending.map(|ending| (ending, crew.io()));
@@ -250,6 +255,7 @@ async fn finish(
     started: Instant,
     stopper: &Stopper,
 ) -> Result<Outcome> {
+    fetch.options.client.spare_descriptors();
     job.sink.finish(size)?;
     let verified = until_stopped(verify(fetch, job, size), stopper).await?;
     fetch.meter.set_phase(Phase::Syncing);

@@ -7,16 +7,18 @@ mod leave;
 mod life;
 mod open;
 mod partial;
+mod way;
 
 pub(crate) use life::{Item, Want, note_fallback, run};
 pub(crate) use open::{Existing, Opened};
 pub(crate) use partial::Partial;
+pub(crate) use way::Way;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
-use url::Url;
+use tokio::sync::{Notify, mpsc};
+use url::{Origin, Url};
 
 use self::partial::{Left, Source};
 use crate::alternates::Alternates;
@@ -26,6 +28,7 @@ use crate::gate::{Answer, Version};
 use crate::limits::{DISTRUST_AFTER, PROBE_BLOCKS};
 use crate::meter::{Event, Meter};
 use crate::options::{Connections, Options};
+use crate::renewal::Renewal;
 use crate::sink::{Chunk, StreamTo};
 use crate::wire::{Response, Route};
 
@@ -42,6 +45,8 @@ pub(crate) struct Fetch {
     left: Mutex<Option<Left>>,
     /// What is being fetched.
     job: Mutex<Option<Arc<Job>>>,
+    /// A way that lanes wait for has been found, or not.
+    renewed: Notify,
 }
 
 /// Where the bytes go.
@@ -64,6 +69,7 @@ pub(crate) enum Goal {
 /// Where the file is: one route for each address, and the version found there.
 struct Places {
     routes: Vec<Route>,
+    renewals: Vec<Renewal>,
     versions: Vec<Option<Version>>,
     alternates: Alternates,
     /// The addresses that were given up and told of.
@@ -84,7 +90,8 @@ impl Fetch {
         let routes: Vec<_> = addresses.map(|address| Route::new(address, &url)).collect();
         let alternates = Alternates::new(routes.len(), options.checksum.is_some());
         let (versions, lost) = (vec![None; routes.len()], vec![false; routes.len()]);
-        let places = Places { routes, versions, alternates, lost, starts: 0 };
+        let renewals = routes.iter().map(|_| Renewal::default()).collect();
+        let places = Places { routes, renewals, versions, alternates, lost, starts: 0 };
         let source = Source::new(&url, options.checksum.as_ref());
         Self {
             options,
@@ -96,16 +103,12 @@ impl Fetch {
             source,
             left: Mutex::default(),
             job: Mutex::default(),
+            renewed: Notify::new(),
         }
     }
 
     pub(crate) fn block_size(&self) -> u64 {
         self.options.block_size
-    }
-
-    /// Whether the file has no other address than the typed one.
-    pub(crate) fn has_one_address(&self) -> bool {
-        self.options.alternates.is_empty()
     }
 
     /// Whether one connection is all there will be.
@@ -138,9 +141,9 @@ impl Fetch {
             .ok_or_else(|| Error::new(Kind::Internal, "there is no address left to ask"))
     }
 
-    /// The way to an address as far as it is known.
-    pub(crate) fn route(&self, address: usize) -> Route {
-        self.places().routes[address].clone()
+    /// The origin that answers for an address, as far as it is known.
+    pub(crate) fn origin(&self, address: usize) -> Origin {
+        self.places().routes[address].url().origin()
     }
 
     /// The version that answers from an address must belong to. Validators of one address say nothing of
@@ -156,15 +159,6 @@ impl Fetch {
             _ => Version::default(),
         };
         Some(Version { size, ..known })
-    }
-
-    /// Notes that an address answered by this route, with this version.
-    pub(crate) fn learned(&self, address: usize, route: &Route, version: &Version) {
-        let mut places = self.places();
-        places.routes[address] = route.settled();
-        // The first answer is the reference: were it replaced, versions could drift apart step by step.
-        places.versions[address].get_or_insert_with(|| version.clone());
-        places.alternates.answered(address);
     }
 
     /// Forgets what the addresses said of the file, and what was counted: it starts (anew).

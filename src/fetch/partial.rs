@@ -183,6 +183,7 @@ impl Partial {
             etag: version.etag.clone(),
             last_modified: version.last_modified.clone(),
             date_is_strong: version.date_is_strong,
+            is_page: version.is_page,
             part: sys::file_id(self.part.file()).map_err(failed)?,
             allocated: self.was_allocated,
         };

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use http::header::{
-    CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName};
@@ -20,7 +20,17 @@ pub(crate) fn whole(head: &Head<'_>, ask: &Ask, known: Option<&Version>) -> Resu
         Framing::Sized(length) => Some(length),
         Framing::Chunked | Framing::UntilClose => None,
     };
+    let disguised = "the server sends a part under the status of the whole file (200)";
+    match (claim(head.headers, length), &ask.range) {
+        (Claim::All, _) | (Claim::Unclear, None) => {}
+        (Claim::Part | Claim::Unclear, Some(_)) => return Ok(Verdict::Unranged(disguised.into())),
+        (Claim::Part, None) => return Err(broken(disguised)),
+    }
     let version = Version::from_headers(head.headers, length);
+    if known.is_some_and(|known| known.gave_way_to_page(&version)) {
+        let message = "the server sends a web page instead of the file";
+        return Err(broken(message).hint("does it want a login, or another one?"));
+    }
     if let Some(why) = known.and_then(|known| known.differs(&version)) {
         return Ok(Verdict::Changed(why));
     }
@@ -42,6 +52,31 @@ pub(crate) fn whole(head: &Head<'_>, ask: &Ask, known: Option<&Version>) -> Resu
         reusable: is_keep_alive(head) && framing != Framing::UntilClose,
         disposition: disposition(head.headers),
     }))
+}
+
+/// What a 200 says of itself.
+enum Claim {
+    /// Nothing, or that it is all of the file.
+    All,
+    /// Something that nobody can read.
+    Unclear,
+    /// That there is more of the file.
+    Part,
+}
+
+/// Reads the Content-Range of a 200 with a body of `length` bytes.
+///
+/// The field means nothing here (RFC 9110 section 14.4), but a server that knows the field and not its status
+/// would have its part taken for a short file.
+fn claim(headers: &HeaderMap, length: Option<u64>) -> Claim {
+    let Some(ContentRange { first, last, total }) = range::satisfied(headers) else {
+        return if headers.contains_key(CONTENT_RANGE) { Claim::Unclear } else { Claim::All };
+    };
+    let is_all = |size: u64| size == last + 1;
+    match first == 0 && total.is_none_or(is_all) && length.is_none_or(is_all) {
+        true => Claim::All,
+        false => Claim::Part,
+    }
 }
 
 /// Judges a 206: some bytes of the file.
@@ -149,7 +184,7 @@ fn wanted(sent: &ContentRange, asked: &Range<u64>, framing: Framing) -> Result<R
 /// bytes after a wrong end would be taken for the next answer.
 fn framing(head: &Head<'_>) -> Result<Framing> {
     let coding = only(head.headers, &TRANSFER_ENCODING)?;
-    let length = only(head.headers, &CONTENT_LENGTH)?;
+    let length = announced(head.headers)?;
     match (coding, length) {
         (Some(_), Some(_)) => {
             Err(broken("the server sent both Transfer-Encoding and Content-Length"))
@@ -166,13 +201,32 @@ fn framing(head: &Head<'_>) -> Result<Framing> {
             }
             Ok(Framing::Chunked)
         }
-        (None, Some(length)) => match range::number(&length) {
-            Some(length) if is_offset(length) => Ok(Framing::Sized(length)),
-            _ => Err(broken(format!("the server sent Content-Length {}", Escaped(&length)))),
-        },
+        (None, Some(length)) => Ok(Framing::Sized(length)),
         (None, None) if head.http > http::Version::HTTP_11 => Ok(Framing::Chunked),
         (None, None) => Ok(Framing::UntilClose),
     }
+}
+
+/// The length that Content-Length announces.
+///
+/// The same number several times, in one field or in several, is that number: RFC 9112 section 6.3 has it
+/// processed so, and hyper, which frames such a body, reads it so. Anything else leaves room for two
+/// readings.
+fn announced(headers: &HeaderMap) -> Result<Option<u64>> {
+    let mut announced = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        for digits in value.split(',') {
+            let length = range::number(digits.trim_matches([' ', '\t']));
+            let Some(length) = length.filter(|length| is_offset(*length)) else {
+                return Err(broken(format!("the server sent Content-Length {}", Escaped(&value))));
+            };
+            if announced.replace(length).is_some_and(|before| before != length) {
+                return Err(broken("the server sent two different Content-Lengths"));
+            }
+        }
+    }
+    Ok(announced)
 }
 
 /// Whether a file can be that long: the kernel's offsets are signed.

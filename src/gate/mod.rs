@@ -11,6 +11,8 @@ mod range;
 mod refusal;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod validator_properties;
 mod version;
 
 use std::ops::Range;
@@ -20,6 +22,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::error::{Error, Kind};
 
+pub(crate) use self::refusal::may_have_expired;
 pub(crate) use self::version::Version;
 
 /// The head of a final response.

@@ -1,7 +1,11 @@
 //! The gate against arbitrary answers, most of them almost right: a body that passes keeps the promise of
 //! the module.
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, TRANSFER_ENCODING};
+use std::time::Duration;
+
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use http::{HeaderName, HeaderValue, Version as Http};
 use proptest::prelude::*;
 
@@ -48,6 +52,44 @@ fn fields() -> impl Strategy<Value = HeaderMap> {
                 .map(|(name, value)| (name, value.parse().unwrap()))
                 .collect()
         })
+}
+
+/// What a refusal with these fields asks to wait, by our clock.
+fn wait_asked(fields: &[(HeaderName, String)], ours: SystemTime) -> Option<Duration> {
+    let parsed = fields.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
+    let headers = parsed.collect();
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let head = Head { status, http: Http::HTTP_11, headers: &headers };
+    match judge(&head, &Ask { range: None }, None, ours) {
+        Verdict::Failed(error) => error.wait_asked(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Seconds since 1970 that an HTTP date can hold.
+const DATES: Range<u64> = 0..250_000_000_000;
+
+proptest! {
+    #[test]
+    fn a_date_to_wait_for_counts_from_the_servers_clock_whatever_ours_says(
+        theirs in DATES, until in DATES, ours in DATES
+    ) {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let date = |seconds| httpdate::fmt_http_date(at(seconds));
+        let retry_after = (RETRY_AFTER, date(until));
+        let with_date = [retry_after.clone(), (DATE, date(theirs))];
+        let expected = Duration::from_secs(until.saturating_sub(theirs));
+        prop_assert_eq!(wait_asked(&with_date, at(ours)), Some(expected));
+        let expected = Duration::from_secs(until.saturating_sub(ours));
+        prop_assert_eq!(wait_asked(&[retry_after], at(ours)), Some(expected));
+    }
+
+    #[test]
+    fn any_text_as_a_wait_is_a_wait_or_none(text in "[ -~]{0,40}", seconds: u64) {
+        let _ = wait_asked(&[(RETRY_AFTER, text)], SystemTime::UNIX_EPOCH);
+        let asked = wait_asked(&[(RETRY_AFTER, seconds.to_string())], SystemTime::UNIX_EPOCH);
+        prop_assert_eq!(asked, Some(Duration::from_secs(seconds)));
+    }
 }
 
 fn asks() -> impl Strategy<Value = Ask> {

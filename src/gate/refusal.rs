@@ -7,6 +7,8 @@ use http::header::{DATE, LOCATION, RETRY_AFTER};
 
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Head, Verdict, broken};
+use crate::limits::RETRY_AFTER_MAX;
+use crate::units::show_time;
 
 /// Judges a redirect by its one Location field (RFC 9110 section 10.2.2).
 pub(crate) fn redirect(head: &Head<'_>) -> Result<Verdict> {
@@ -33,8 +35,6 @@ pub(crate) fn error(head: &Head<'_>, now: SystemTime) -> Error {
         401 => {
             Error::new(Kind::Refused, message).hint("give credentials with --user or --bearer-file")
         }
-        407 => Error::new(Kind::Refused, message)
-            .hint("give the proxy's credentials in the URL of --proxy"),
         // These two will be the same next time.
         501 | 505 => Error::new(Kind::Refused, message),
         500..=599 => unavailable(head, message, now),
@@ -45,8 +45,22 @@ pub(crate) fn error(head: &Head<'_>, now: SystemTime) -> Error {
     }
 }
 
+/// Whether this refusal may mean that an address which once worked has expired. Of the signed ones, some say
+/// 400 (`ExpiredToken`), most 403; one machine of many says 404 or 410 for what it no longer holds.
+pub(crate) fn may_have_expired(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 401 | 403 | 404 | 410)
+}
+
 fn unavailable(head: &Head<'_>, message: String, now: SystemTime) -> Error {
-    Error::new(Kind::Unavailable, message).retry_after(retry_after(head, now))
+    let asked = retry_after(head, now);
+    let message = match asked {
+        Some(wait) if wait > RETRY_AFTER_MAX => {
+            let (wait, most) = (show_time(wait), show_time(RETRY_AFTER_MAX));
+            format!("{message} and wants to be asked again in {wait}, more than the {most} we wait")
+        }
+        _ => message,
+    };
+    Error::new(Kind::Unavailable, message).retry_after(asked)
 }
 
 /// The status code and its usual phrase; what the server wrote beside it is not shown.

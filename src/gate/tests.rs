@@ -106,6 +106,14 @@ fn the_whole_file_is_taken_when_it_begins_where_asked() {
         (range(0..u64::MAX), "Content-Length: 0", "empty"),
         (range(5..10), "Content-Length: 1000", "unranged"),
         (range(5..10), "Transfer-Encoding: chunked", "unranged"),
+        (range(0..10), "Content-Length: 10|Content-Range: bytes 0-9/10", "body 0 0 Some(10)"),
+        (range(0..10), "Content-Length: 10|Content-Range: bytes 0-9/11", "unranged"),
+        (range(0..10), "Content-Length: 11|Content-Range: bytes 0-9/10", "unranged"),
+        (range(0..10), "Content-Length: 10|Content-Range: bytes 1-10/*", "unranged"),
+        (range(0..10), "Content-Range: bytes 0-9/11", "unranged"),
+        (range(0..10), "Content-Length: 10|Content-Range: bytes 0-9", "unranged"),
+        (WHOLE, "Content-Length: 10|Content-Range: bytes 0-9/11", "protocol"),
+        (WHOLE, "Content-Length: 10|Content-Range: none", "body 0 0 Some(10)"),
     ] {
         assert_eq!(word(&answer(200, text, &ask, None)), verdict, "{ask:?} {text}");
     }
@@ -116,12 +124,27 @@ fn the_whole_file_is_taken_when_it_begins_where_asked() {
 }
 
 #[test]
+fn a_page_in_the_place_of_a_file_is_no_change() {
+    let file = Version { is_page: Some(false), ..known(1000) };
+    let page = "Content-Type: Text/HTML; charset=utf-8|Content-Length: 9";
+    let ask = range(100..200);
+    assert_eq!(word(&answer(200, page, &ask, Some(&file))), "protocol");
+    for before in [known(1000), Version { is_page: Some(true), ..known(1000) }] {
+        assert_eq!(word(&answer(200, page, &ask, Some(&before))), "changed");
+    }
+    let text = "Content-Type: text/plain|Content-Length: 9";
+    assert_eq!(word(&answer(200, text, &ask, Some(&file))), "changed");
+}
+
+#[test]
 fn bodies_with_two_readings_are_refused() {
     let part = "ETag: \"a\"|Content-Range: bytes 100-199/1000";
     for bad in [
         "Content-Length: 100|Transfer-Encoding: chunked",
-        "Content-Length: 100|Content-Length: 100",
-        "Content-Length: 100, 100",
+        "Content-Length: 100|Content-Length: 99",
+        "Content-Length: 100, 99",
+        "Content-Length: 100,",
+        "Content-Length: 100, 100|Transfer-Encoding: chunked",
         "Content-Length: +100",
         "Content-Length: -1",
         "Content-Length: 100x",
@@ -137,7 +160,13 @@ fn bodies_with_two_readings_are_refused() {
     ] {
         expect(&[(206, &format!("{part}|{bad}"), "protocol"), (200, bad, "protocol")]);
     }
-    expect(&[(206, &format!("{part}|Content-Encoding: Identity"), "body 100 0 Some(100)")]);
+    for good in [
+        "Content-Encoding: Identity",
+        "Content-Length: 100|Content-Length: 100",
+        "Content-Length: 100, 100 ,100",
+    ] {
+        expect(&[(206, &format!("{part}|{good}"), "body 100 0 Some(100)")]);
+    }
 }
 
 #[test]

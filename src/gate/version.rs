@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{DATE, ETAG, IF_RANGE, LAST_MODIFIED};
+use http::header::{CONTENT_TYPE, DATE, ETAG, IF_RANGE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::Escaped;
@@ -22,6 +22,8 @@ pub(crate) struct Version {
     /// Whether the date is a strong validator: at least a second before the answer (RFC 9110 section
     /// 8.8.2.2).
     pub date_is_strong: bool,
+    /// Whether the answer said that the file is a web page; `None` if it said nothing of its kind.
+    pub is_page: Option<bool>,
 }
 
 impl Version {
@@ -35,7 +37,8 @@ impl Version {
                     .is_some_and(|strong| strong <= answered),
                 _ => false,
             };
-        Self { size, etag: only(headers, &ETAG), last_modified, date_is_strong }
+        let is_page = only(headers, &CONTENT_TYPE).map(|kind| is_page(&kind));
+        Self { size, etag: only(headers, &ETAG), last_modified, date_is_strong, is_page }
     }
 
     /// Whether ranges may be combined on the word of this version: its ETag or its date is strong.
@@ -66,6 +69,11 @@ impl Version {
             let (before, after) = (self.last_modified.as_deref(), other.last_modified.as_deref());
             changed("Last-Modified date", before, after, relies_on_date)
         })
+    }
+
+    /// Whether `other` is a web page and this version is none: a login or an apology rather than a change.
+    pub(crate) fn gave_way_to_page(&self, other: &Self) -> bool {
+        self.is_page == Some(false) && other.is_page == Some(true)
     }
 
     /// When the file was last modified, if the server says.
@@ -109,6 +117,12 @@ fn only(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|value| !value.is_empty())?;
     values.next().is_none().then(|| value.as_bytes().iter().copied().map(char::from).collect())
+}
+
+/// Whether a Content-Type is that of a web page.
+fn is_page(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    ["text/html", "application/xhtml+xml"].iter().any(|page| kind.eq_ignore_ascii_case(page))
 }
 
 fn date(value: Option<&str>) -> Option<SystemTime> {

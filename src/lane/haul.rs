@@ -10,9 +10,10 @@ use super::writes::{Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{PROGRESS_BYTES_MIN, RETRY_AFTER_MAX};
+use crate::limits::PROGRESS_BYTES_MIN;
 use crate::meter::Event;
 use crate::units::{narrow, rate};
+use crate::wire::has_run_out;
 
 /// One lease on its way.
 pub(super) struct Haul<'a> {
@@ -73,7 +74,10 @@ impl<'a> Haul<'a> {
                     let message = format!("the server sends only {progress} bytes at a time");
                     Error::new(Kind::Protocol, message)
                 }
-                Ok(()) => continue,
+                Ok(()) => {
+                    tries.progressed(progress);
+                    continue;
+                }
                 Err(Stop::Failed(error)) => error,
                 Err(Stop::LetGo) => break,
             };
@@ -227,20 +231,18 @@ impl<'a> Haul<'a> {
             && !fetch.may_combine(&self.job.version)
         {
             // What broke may mend itself in a moment; the prober waits for that.
-            if let Verdict::Again(wait) = tries.judge(error.repeat(), progress, &board) {
-                board.hold(wait, Instant::now());
+            if let Verdict::Again(wait) = tries.judge(error.repeat(), progress) {
+                board.hold(&fetch.origin(self.lane.address), wait, Instant::now());
             }
             if board.start_anew(Some(&self.job), &Anew::Broken, error) {
                 self.job.forget();
             }
             return false;
         }
-        if let Some(wait) = error.wait_asked().filter(|wait| *wait <= RETRY_AFTER_MAX)
-            && fetch.has_one_address()
-        {
-            board.hold(wait, Instant::now());
-        }
         let in_order = self.job.sink.is_in_order();
+        if has_run_out(&error) && !in_order && board.retire() {
+            return false;
+        }
         let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
             true if !in_order => return false,
             // The lanes ahead wait for this lease, and nobody else is free to take it: ask again.
@@ -250,7 +252,7 @@ impl<'a> Haul<'a> {
             }
             false => error,
         };
-        match tries.judge(error, progress, &board) {
+        match tries.judge(error, progress) {
             Verdict::Again(wait) => {
                 tokio::select! {
                     biased;

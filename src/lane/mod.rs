@@ -148,7 +148,7 @@ impl Lane {
                 Ok(Judged::Unranged(why) | Judged::Changed(why)) => Error::new(Kind::Protocol, why),
                 Err(error) => error,
             };
-            match tries.judge(error, 0, &self.board) {
+            match tries.judge(error, 0) {
                 Verdict::Again(wait) => tokio::time::sleep(wait).await,
                 Verdict::GiveUp(error) if self.fetch.give_up_address(self.address, &error) => {
                     tries = Tries::first(&fetch);

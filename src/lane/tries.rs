@@ -1,8 +1,7 @@
 //! Counts the failures of one lane in a row and asks the rules what follows.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::board::Board;
 use crate::error::{Error, Kind};
 use crate::fetch::Fetch;
 use crate::limits::{FIRST_CONNECTS_MAX, PROGRESS_BYTES_MIN};
@@ -37,20 +36,22 @@ impl<'a> Tries<'a> {
         self.fetch
     }
 
-    /// Judges a failure that came after `progress` bytes since the last one.
-    pub(super) fn judge(&mut self, error: Error, progress: u64, board: &Board) -> Verdict {
+    /// Takes note of bytes that came without a failure: the failures before them count no more.
+    pub(super) fn progressed(&mut self, progress: u64) {
         if progress >= PROGRESS_BYTES_MIN {
             self.failures = 0;
         }
+    }
+
+    /// Judges a failure that came after `progress` bytes since the last one.
+    pub(super) fn judge(&mut self, error: Error, progress: u64) -> Verdict {
+        self.progressed(progress);
         self.failures += 1;
         let most = if error.kind() == Kind::Connect { self.connects_max } else { u32::MAX };
         let policy = Policy { retries: self.fetch.options.retries.min(most) };
         let asked = error.wait_asked();
         match retry::judge(error.kind(), self.failures, asked, fastrand::f64(), &policy) {
             Decision::Again(wait) => {
-                if asked.is_some() && self.fetch.has_one_address() {
-                    board.hold(wait, Instant::now());
-                }
                 self.fetch.meter.tell(Event::Retry {
                     kind: error.kind(),
                     attempt: self.failures,

@@ -9,6 +9,8 @@
 //! has failed but the one that says so.
 
 mod extents;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod record;
 mod replay;
 #[cfg(test)]

@@ -46,6 +46,7 @@ pub(crate) struct Head {
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<String>,
     pub(crate) date_is_strong: bool,
+    pub(crate) is_page: Option<bool>,
     /// The part file that the bytes went to.
     pub(crate) part: crate::sys::FileId,
     /// Whether the file system had allocated the whole part: its blocks can then only grow.
@@ -69,6 +70,7 @@ impl Head {
             etag: self.etag.clone(),
             last_modified: self.last_modified.clone(),
             date_is_strong: self.date_is_strong,
+            is_page: self.is_page,
         }
     }
 }

@@ -18,6 +18,7 @@ fn head(size: u64) -> Head {
         etag: Some("\"a\u{1}\u{ff}\"".into()),
         last_modified: None,
         date_is_strong: false,
+        is_page: None,
         part: crate::sys::file_id(&file).unwrap(),
         allocated: true,
     }

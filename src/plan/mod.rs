@@ -4,6 +4,8 @@
 //! connections. Every block is in exactly one of the three states at any time; a landed block stays landed.
 
 mod bits;
+#[cfg(test)]
+mod resume_properties;
 mod runs;
 #[cfg(test)]
 mod tests;

@@ -162,6 +162,8 @@ fn lists(tags: &str, etag: &str, comparison: Comparison) -> bool {
 const HTTP_DATE_SECONDS_MAX: u64 = 253_402_300_799;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -9,6 +9,8 @@
 mod answer;
 mod conditions;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guests;
 mod listen;
 mod listing;

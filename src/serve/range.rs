@@ -62,6 +62,8 @@ fn position(text: &str) -> Position {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

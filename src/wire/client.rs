@@ -1,21 +1,21 @@
 //! The client: identity, TLS and time limits of all connections, and the idle ones among them.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, RANGE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
+use http::header::{ACCEPT, ACCEPT_ENCODING, HOST, RANGE, USER_AGENT};
 use http_body_util::Empty;
 use rustls::ClientConfig;
 
+use super::addresses::Experience;
+use super::builder::ClientBuilder;
 use super::conn::Conn;
+use super::dial::{self, Dial};
 use super::head::{self, Exchange};
 use super::idle::{Idle, Key};
 use super::route::RedirectRule;
-use super::{Body, Request, Response, Route, dial, framed, raw, tls};
+use super::{Body, Request, Response, Route, framed, raw, tls};
 use crate::error::{Error, Kind, Result};
 use crate::io::Io;
 use crate::limits;
@@ -33,37 +33,7 @@ struct Inner {
     tls_home: OnceLock<Arc<ClientConfig>>,
     tls_away: OnceLock<Arc<ClientConfig>>,
     idle: Idle,
-}
-
-/// Which addresses of a name may be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Family {
-    /// IPv6 and IPv4, raced against each other (RFC 8305).
-    #[default]
-    Any,
-    /// Only IPv4.
-    V4,
-    /// Only IPv6.
-    V6,
-}
-
-/// Collects the settings of a [`Client`].
-#[derive(Clone)]
-pub struct ClientBuilder {
-    headers: HeaderMap,
-    user_agent: HeaderValue,
-    max_redirects: u32,
-    https_only: bool,
-    pub(super) connect_timeout: Duration,
-    pub(super) family: Family,
-    pub(super) tls: tls::Settings,
-}
-
-impl std::fmt::Debug for ClientBuilder {
-    /// Leaves headers out: they may hold credentials.
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("ClientBuilder").field("family", &self.family).finish_non_exhaustive()
-    }
+    experience: Experience,
 }
 
 impl Default for Client {
@@ -74,109 +44,19 @@ impl Default for Client {
     }
 }
 
-impl Default for ClientBuilder {
-    fn default() -> Self {
-        Self {
-            headers: HeaderMap::new(),
-            user_agent: HeaderValue::from_static(concat!("ringpull/", env!("CARGO_PKG_VERSION"))),
-            max_redirects: limits::REDIRECTS_DEFAULT,
-            https_only: false,
-            connect_timeout: limits::CONNECT_TIMEOUT_DEFAULT,
-            family: Family::Any,
-            tls: tls::Settings::default(),
-        }
-    }
-}
-
-impl ClientBuilder {
-    /// Sends a header field with every request to the typed origin; the same name may come again.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
-        self
-    }
-
-    /// Sends this User-Agent instead of `ringpull/VERSION`.
-    #[must_use]
-    pub fn user_agent(mut self, value: HeaderValue) -> Self {
-        self.user_agent = value;
-        self
-    }
-
-    /// Sends credentials with the Basic scheme (RFC 7617).
-    #[must_use]
-    pub fn basic_auth(self, user: &str, password: &str) -> Self {
-        let pair = base64::prelude::BASE64_STANDARD.encode(format!("{user}:{password}"));
-        self.authorization(&format!("Basic {pair}"))
-    }
-
-    /// Sends a bearer token (RFC 6750). Bytes that no header may hold are left out.
-    #[must_use]
-    pub fn bearer(self, token: &str) -> Self {
-        let token: String = token.chars().filter(char::is_ascii_graphic).collect();
-        self.authorization(&format!("Bearer {token}"))
-    }
-
-    /// Follows at most this many redirects.
-    #[must_use]
-    pub fn max_redirects(mut self, max: u32) -> Self {
-        self.max_redirects = max;
-        self
-    }
-
-    /// Refuses every URL, typed or redirected to, that is not https.
-    #[must_use]
-    pub fn https_only(mut self, only: bool) -> Self {
-        self.https_only = only;
-        self
-    }
-
-    /// Bounds the time to resolve, connect and finish the TLS handshake.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Uses only addresses of this family.
-    #[must_use]
-    pub fn family(mut self, family: Family) -> Self {
-        self.family = family;
-        self
-    }
-
-    /// Trusts the certificates in this PEM file instead of the system's.
-    #[must_use]
-    pub fn root_certificates(mut self, path: PathBuf) -> Self {
-        self.tls.roots = Some(path);
-        self
-    }
-
-    /// Presents this certificate chain and key (PEM files) to the typed origin.
-    #[must_use]
-    pub fn client_certificate(mut self, certificates: PathBuf, key: PathBuf) -> Self {
-        self.tls.identity = Some((certificates, key));
-        self
-    }
-
-    /// Accepts any certificate: whoever sits on the line can then read and change everything.
-    #[must_use]
-    pub fn insecure(mut self, insecure: bool) -> Self {
-        self.tls.insecure = insecure;
-        self
-    }
-
-    /// Checks the settings and makes the client.
+impl Client {
+    /// A client with these settings.
     ///
     /// # Errors
     /// `Kind::Usage` if a certificate or key file cannot be read or does not hold what it should.
-    pub fn build(self) -> Result<Client> {
-        let named_files = self.tls.roots.is_some() || self.tls.identity.is_some();
-        let client = Client(Arc::new(Inner {
-            settings: self,
+    pub(super) fn new(settings: ClientBuilder) -> Result<Self> {
+        let named_files = settings.tls.roots.is_some() || settings.tls.identity.is_some();
+        let client = Self(Arc::new(Inner {
+            settings,
             tls_home: OnceLock::new(),
             tls_away: OnceLock::new(),
             idle: Idle::default(),
+            experience: Experience::default(),
         }));
         if named_files {
             client.tls_config(true)?;
@@ -184,16 +64,6 @@ impl ClientBuilder {
         Ok(client)
     }
 
-    fn authorization(mut self, value: &str) -> Self {
-        if let Ok(mut value) = HeaderValue::from_str(value) {
-            value.set_sensitive(true);
-            self.headers.insert(AUTHORIZATION, value);
-        }
-        self
-    }
-}
-
-impl Client {
     /// Starts from the defaults.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
@@ -203,6 +73,11 @@ impl Client {
     pub(crate) fn redirect_rule(&self) -> RedirectRule {
         let settings = &self.0.settings;
         RedirectRule { max: settings.max_redirects, https_only: settings.https_only }
+    }
+
+    /// Whether any certificate is accepted.
+    pub(crate) fn is_insecure(&self) -> bool {
+        self.0.settings.tls.insecure
     }
 
     /// Refuses a typed URL that this client must not ask.
@@ -230,8 +105,26 @@ impl Client {
                 done => return done.map_err(|failure| failure.error),
             }
         }
-        let conn = self.dial(request.route).await?;
-        self.exchange(io, conn, request, key).await.map_err(|failure| failure.error)
+        let dial = self.dial(request.route);
+        let conn = dial::dial(&dial, self.tls_for(request.route)?).await?;
+        let remote = conn.remote();
+        self.exchange(io, conn, request, key).await.map_err(|failure| {
+            if matches!(failure.error.kind(), Kind::Reset | Kind::Stall) {
+                // It lets us connect and does not answer: another address of the name may.
+                dial.experience.failed(&dial.name(), remote);
+            }
+            failure.error
+        })
+    }
+
+    /// Closes the idle connections if hardly a descriptor is free: the end of a download needs a few, and
+    /// must not fail for want of what only saves time.
+    pub(crate) fn spare_descriptors(&self) {
+        let probes: Vec<_> =
+            (0..limits::FILES_SPARE).map(|_| std::fs::File::open("/dev/null")).collect();
+        if probes.iter().any(std::result::Result::is_err) {
+            self.0.idle.clear();
+        }
     }
 
     /// Keeps a connection for a later request.
@@ -239,16 +132,19 @@ impl Client {
         self.0.idle.keep(key, conn);
     }
 
-    async fn dial(&self, route: &Route) -> Result<Conn> {
-        let url = route.url();
-        let tls = match url.scheme() {
-            "https" => Some(self.tls_config(route.is_home())?),
-            _ => None,
-        };
-        dial::dial(url, tls, &self.0.settings).await
+    fn dial<'a>(&'a self, route: &'a Route) -> Dial<'a> {
+        let Inner { settings, experience, .. } = &*self.0;
+        Dial { url: route.url(), settings, experience }
     }
 
-    async fn exchange(
+    fn tls_for(&self, route: &Route) -> Result<Option<Arc<ClientConfig>>> {
+        match route.url().scheme() {
+            "https" => self.tls_config(route.is_home()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn exchange(
         &self,
         io: &Io,
         conn: Conn,
@@ -268,7 +164,10 @@ impl Client {
         Ok(Response { status, http, headers, remote, head_bytes, waited, body, key })
     }
 
-    fn http_request(&self, request: &Request<'_>) -> Result<http::Request<Empty<Bytes>>> {
+    pub(crate) fn http_request(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<http::Request<Empty<Bytes>>> {
         let url = request.route.url();
         let settings = &self.0.settings;
         let mut http_request = http::Request::new(Empty::new());
@@ -347,6 +246,11 @@ mod properties;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::HeaderName;
+    use http::header::AUTHORIZATION;
+
     use super::*;
 
     fn request_for(client: &Client, route: &Route) -> http::Request<Empty<Bytes>> {

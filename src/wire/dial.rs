@@ -1,5 +1,6 @@
 //! Dials: name, addresses, TCP, TLS, one wrap after the other.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -11,54 +12,79 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-use super::client::{ClientBuilder, Family};
+use super::addresses::{Experience, Name};
+use super::builder::{ClientBuilder, Family};
 use super::conn::Conn;
 use super::tls::Tls;
 use crate::aside::aside;
 use crate::error::{Error, Escaped, Kind, Result, reason};
-use crate::limits::{ADDRESS_DELAY, ADDRESSES_MAX};
+use crate::limits::ADDRESS_DELAY;
+use crate::units::show_time;
+
+/// Where to dial, and what is known of it.
+pub(super) struct Dial<'a> {
+    pub(super) url: &'a Url,
+    pub(super) settings: &'a ClientBuilder,
+    pub(super) experience: &'a Experience,
+}
+
+impl Dial<'_> {
+    /// The host and port that the experience is of.
+    pub(super) fn name(&self) -> Name {
+        let host = self.url.host_str().unwrap_or_default();
+        (host.to_owned(), self.url.port_or_known_default().unwrap_or(80))
+    }
+}
 
 /// Connects to the URL's host. Dropping the future closes whatever is open.
 ///
 /// # Errors
 /// `Kind::Resolve`, `Kind::Connect` or `Kind::Tls`.
-pub(super) async fn dial(
-    url: &Url,
-    tls: Option<Arc<ClientConfig>>,
-    settings: &ClientBuilder,
-) -> Result<Conn> {
+pub(super) async fn dial(dial: &Dial<'_>, tls: Option<Arc<ClientConfig>>) -> Result<Conn> {
+    let Dial { url, settings, experience } = *dial;
+    // The address that let us connect, while nothing more is known of it.
+    let open = Cell::new(None);
     let whole = async {
-        let addresses = resolve(url, settings.family).await?;
-        let (tcp, remote) = connect(url, addresses).await?;
+        let name = dial.name();
+        let found = resolve(&name, dial).await?;
+        let (tcp, remote) = connect(dial, &name, experience.order(&name, &found)).await?;
+        open.set(Some(remote));
         let (tcp, tls) = match tls {
             Some(config) => {
                 Tls::handshake(url, tcp, config).await.map(|(tcp, tls)| (tcp, Some(tls)))?
             }
             None => (tcp, None),
         };
+        open.set(None);
         Ok(Conn::new(tcp, tls, remote))
     };
-    match tokio::time::timeout(settings.connect_timeout, whole).await {
+    let done = match tokio::time::timeout(settings.connect_timeout, whole).await {
         Ok(done) => done,
         Err(_) => Err(cannot_connect(
             url,
-            &format!("no connection within {}", show(settings.connect_timeout)),
+            &format!("no connection within {}", show_time(settings.connect_timeout)),
         )
         .hint("raise --connect-timeout, or check that the server can be reached")),
+    };
+    if let (Err(_), Some(address)) = (&done, open.get()) {
+        // It let us connect and then did not shake hands: another one may.
+        experience.failed(&dial.name(), address);
     }
+    done
 }
 
-async fn resolve(url: &Url, family: Family) -> Result<Vec<SocketAddr>> {
-    let port = url.port_or_known_default().unwrap_or(80);
-    let found: Vec<SocketAddr> = match url.host() {
-        Some(Host::Ipv4(address)) => vec![(address, port).into()],
-        Some(Host::Ipv6(address)) => vec![(address, port).into()],
-        Some(Host::Domain(name)) => look_up(name.to_owned(), port).await?,
-        None => Vec::new(),
+async fn resolve(name: &Name, dial: &Dial<'_>) -> Result<Vec<SocketAddr>> {
+    let (host, port) = name;
+    let found: Vec<SocketAddr> = match (dial.settings.pinned.get(name), dial.url.host()) {
+        (Some(pinned), _) => pinned.iter().map(|address| (*address, *port).into()).collect(),
+        (None, Some(Host::Ipv4(address))) => vec![(address, *port).into()],
+        (None, Some(Host::Ipv6(address))) => vec![(address, *port).into()],
+        (None, Some(Host::Domain(domain))) => look_up(domain.to_owned(), *port).await?,
+        (None, None) => Vec::new(),
     };
+    let family = dial.settings.family;
     let usable: Vec<_> = found
-        .iter()
-        .copied()
+        .into_iter()
         .filter(|address| match family {
             Family::Any => true,
             Family::V4 => address.is_ipv4(),
@@ -71,9 +97,9 @@ async fn resolve(url: &Url, family: Family) -> Result<Vec<SocketAddr>> {
             Family::V4 => "it has no IPv4 address, and -4 asks for one",
             Family::V6 => "it has no IPv6 address, and -6 asks for one",
         };
-        return Err(no_address(url.host_str().unwrap_or_default(), why));
+        return Err(no_address(host, why));
     }
-    Ok(interleave(&usable))
+    Ok(usable)
 }
 
 /// Asks the system's resolver, which cannot be interrupted: on a thread that nothing waits for.
@@ -86,25 +112,13 @@ async fn look_up(name: String, port: u16) -> Result<Vec<SocketAddr>> {
     .await
 }
 
-/// Alternates the families, beginning with the resolver's favourite (RFC 8305 section 4).
-fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
-    let first = addresses.first().map(SocketAddr::is_ipv6);
-    let (ours, others): (Vec<SocketAddr>, Vec<SocketAddr>) =
-        addresses.iter().copied().partition(|address| Some(address.is_ipv6()) == first);
-    let mut others = others.into_iter();
-    let mut mixed = Vec::with_capacity(addresses.len());
-    for address in ours {
-        mixed.push(address);
-        mixed.extend(others.next());
-    }
-    mixed.extend(others);
-    mixed.truncate(ADDRESSES_MAX);
-    mixed
-}
-
 /// Happy eyeballs (RFC 8305 section 5): the next address starts when the last has failed or is slow to
-/// answer.
-async fn connect(url: &Url, addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr)> {
+/// answer. The slow ones stay in the race.
+async fn connect(
+    dial: &Dial<'_>,
+    name: &Name,
+    addresses: Vec<SocketAddr>,
+) -> Result<(TcpStream, SocketAddr)> {
     let mut waiting = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut last = None;
@@ -121,23 +135,48 @@ async fn connect(url: &Url, addresses: Vec<SocketAddr>) -> Result<(TcpStream, So
             Ok(Some((address, Ok(tcp)))) => {
                 // Best effort: a request is one small segment either way.
                 let _ = tcp.set_nodelay(true);
+                dial.experience.worked(name, address);
                 return Ok((tcp, address));
             }
-            Ok(Some((address, Err(error)))) => last = Some((address, error)),
+            Ok(Some((address, Err(error)))) => {
+                if !is_ours(&error) {
+                    dial.experience.failed(name, address);
+                }
+                last = Some((address, error));
+            }
             Ok(None) | Err(_) => {}
         }
     }
     Err(match last {
-        Some((address, error)) => refused(url, address, error),
-        None => cannot_connect(url, "there is no address to try"),
+        Some((address, error)) => refused(dial.url, address, error),
+        None => cannot_connect(dial.url, "there is no address to try"),
     })
+}
+
+/// Whether this machine has run out of what another connection needs: descriptors, ports, memory.
+pub(crate) fn has_run_out(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    error.kind() == Kind::Connect && source.is_some_and(is_ours)
+}
+
+/// Whether this machine is out of something, so that the failure says nothing of the address.
+fn is_ours(error: &io::Error) -> bool {
+    let out_of = [libc::EMFILE, libc::ENFILE, libc::EADDRNOTAVAIL, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|number| out_of.contains(&number))
 }
 
 fn refused(url: &Url, address: SocketAddr, error: io::Error) -> Error {
     let failure = cannot_connect(url, &format!("{} ({address})", reason(&error)));
-    let hint = match error.kind() {
-        io::ErrorKind::ConnectionRefused => Some("is the server running, and the port right?"),
-        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+    let hint = match (error.raw_os_error(), error.kind()) {
+        (Some(libc::EMFILE), _) => Some("allow more open files with `ulimit -n`"),
+        (Some(libc::ENFILE | libc::ENOBUFS | libc::ENOMEM), _) => {
+            Some("this machine has run out of it; close something else, or ask for less")
+        }
+        (Some(libc::EADDRNOTAVAIL), _) => {
+            Some("no local port or address is free; use fewer --connections, or wait a minute")
+        }
+        (_, io::ErrorKind::ConnectionRefused) => Some("is the server running, and the port right?"),
+        (_, io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
             Some("check the network, or try -4 or -6")
         }
         _ => None,
@@ -159,24 +198,4 @@ fn no_address(name: &str, why: &str) -> Error {
     let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(why);
     Error::new(Kind::Resolve, format!("cannot resolve {}: {}", Escaped(name), Escaped(why)))
         .hint("check the host name and the network")
-}
-
-fn show(time: Duration) -> String {
-    crate::units::show_time(time)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_alternate_and_the_count_is_bounded() {
-        let v6 = |n: u16| SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, n], 1));
-        let v4 = |n: u8| SocketAddr::from(([10, 0, 0, n], 1));
-        let mixed = interleave(&[v6(1), v6(2), v6(3), v4(1)]);
-        assert_eq!(mixed, [v6(1), v4(1), v6(2), v6(3)]);
-        let many: Vec<_> = (0..40).map(v4).collect();
-        assert_eq!(interleave(&many).len(), ADDRESSES_MAX);
-        assert!(interleave(&[]).is_empty());
-    }
 }

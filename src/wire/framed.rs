@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use super::conn::Conn;
 use super::head::{Driver, View};
+use super::raw;
 use crate::block::Block;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::io::Received;
@@ -103,8 +104,11 @@ impl Framed {
 }
 
 fn explain(error: &hyper::Error) -> Error {
-    let why =
-        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    let source = std::error::Error::source(error);
+    let why = match source.and_then(|source| source.downcast_ref()) {
+        Some(broken) => raw::how(broken),
+        None => source.map_or_else(|| error.to_string(), ToString::to_string),
+    };
     let why = Escaped(&why);
     if error.is_incomplete_message() || error.is_closed() {
         Error::new(Kind::Reset, "the server closed the connection before the end of the body")

@@ -79,9 +79,12 @@ pub(super) async fn exchange(
     let view = Rc::new(View::default());
     let io = HeadOnly::new(conn, Rc::clone(&view));
     match tokio::time::timeout(timeout, send(io, request)).await {
-        Ok(Ok((response, driver))) => {
+        Ok(Ok(Some((response, driver)))) => {
             let head_bytes = view.seen.get();
             Ok(Exchange { response, driver, view, head_bytes, waited: start.elapsed() })
+        }
+        Ok(Ok(None)) => {
+            Err(Error::new(Kind::Protocol, "the end of the response head is ambiguous").into())
         }
         Ok(Err(error)) => Err(failure(&error, view.seen.get())),
         Err(_) => {
@@ -94,10 +97,12 @@ pub(super) async fn exchange(
     }
 }
 
+/// Exchanges the heads; `None` if hyper has all of the final head and sees no end of it.
 async fn send(
     io: HeadOnly,
     request: http::Request<Empty<Bytes>>,
-) -> Result<(http::Response<Incoming>, Driver), hyper::Error> {
+) -> Result<Option<(http::Response<Incoming>, Driver)>, hyper::Error> {
+    let view = Rc::clone(&io.view);
     let (mut sender, mut connection) = http1::Builder::new()
         .max_headers(HEAD_FIELDS_MAX)
         .max_buf_size(HEAD_BYTES_MAX.next_power_of_two().max(8192))
@@ -108,13 +113,17 @@ async fn send(
         // The connection first: it is what makes the response ready. It ends only with the connection.
         let ended = connection.poll_without_shutdown(cx);
         match (response.as_mut().poll(cx), ended) {
-            (Poll::Ready(done), _) => Poll::Ready(done),
+            (Poll::Ready(done), _) => Poll::Ready(done.map(Some)),
             (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            // hyper parses what it reads at once, and nothing more will come.
+            (Poll::Pending, Poll::Pending) if view.stage.get() == Stage::Closed => {
+                Poll::Ready(Ok(None))
+            }
             (Poll::Pending, _) => Poll::Pending,
         }
     })
     .await?;
-    Ok((response, Driver { connection, _sender: sender }))
+    Ok(response.map(|response| (response, Driver { connection, _sender: sender })))
 }
 
 fn failure(error: &hyper::Error, seen: usize) -> Failure {

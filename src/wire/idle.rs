@@ -58,6 +58,11 @@ impl Idle {
         None
     }
 
+    /// Closes all of them.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(super) fn keep(&self, key: Key, conn: Conn) {
         let Some(sleeper) = Sleeper::new(conn) else { return };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

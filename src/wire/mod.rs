@@ -4,17 +4,23 @@
 //! returns a [`Response`] whose body is received by the thread's own backend. It judges nothing: that is
 //! the gate's work. It writes no file and follows no redirect by itself.
 
+mod addresses;
+mod builder;
 mod client;
 mod conn;
 mod dial;
 mod framed;
 mod head;
 mod idle;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod playback;
 mod raw;
 mod route;
 mod tls;
 
-pub use client::{Client, ClientBuilder, Family};
+pub use builder::{ClientBuilder, Family};
+pub use client::Client;
+pub(crate) use dial::has_run_out;
 pub(crate) use route::Route;
 
 use std::net::SocketAddr;

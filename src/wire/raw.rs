@@ -115,11 +115,16 @@ impl Raw {
 }
 
 fn broken(error: io::Error) -> Error {
-    let why = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it was cut without TLS's closing message".to_owned(),
-        _ => reason(&error),
-    };
+    let why = how(&error);
     Error::new(Kind::Reset, format!("the connection broke: {why}")).because(error)
+}
+
+/// How a connection broke. rustls tells an end without close_notify (RFC 9112 section 9.8) as an early end.
+pub(super) fn how(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it was cut without TLS's closing message".to_owned(),
+        _ => reason(error),
+    }
 }
 
 #[cfg(test)]

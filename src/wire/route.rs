@@ -108,6 +108,8 @@ impl Route {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

@@ -303,7 +303,8 @@ fn explain(host: &str, error: io::Error) -> Error {
                     "check the host name in the URL",
                 )
             }
-            CertificateError::UnknownIssuer => (
+            // A signature that does not fit comes of another authority of the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                 "its certificate is not signed by a trusted authority".to_owned(),
                 "name the authority's certificate with --cacert, if you trust it",
             ),

@@ -43,7 +43,8 @@ fn right_digests_pass() {
 fn wrong_digests_leave_nothing() {
     let file = File::new((3 << 20) + 17);
     for digest in digests(b"something else") {
-        Fault::of(file, |_, reply| reply).args(&["--checksum", &digest]).ends(&[8]);
+        let fault = Fault::of(file, |_, reply| reply).args(&["--checksum", &digest]);
+        fault.for_good().ends(&[8]);
     }
 }
 

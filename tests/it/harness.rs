@@ -4,12 +4,13 @@
 //! A run that ends badly says so in one line and leaves the directory as it was, but for a part file and its
 //! ledger, which nobody else can read.
 
+mod look;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -71,7 +72,7 @@ impl Run {
     }
 
     fn in_dir(dir: TempDir, mut command: Command) -> Self {
-        fs::create_dir(dir.path().join("work")).unwrap();
+        fs::create_dir_all(dir.path().join("work")).unwrap();
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", dir.path()).current_dir(dir.path().join("work"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -207,7 +208,14 @@ impl Started {
     }
 
     /// Waits for the end without judging it; the end of stderr is taken for the end of the process.
-    pub(crate) fn end(mut self) -> Outcome {
+    pub(crate) fn end(self) -> Outcome {
+        let outcome = self.end_or_die();
+        assert!(outcome.code.is_some(), "killed: {}", outcome.stderr);
+        outcome
+    }
+
+    /// As [`Self::end`], where a death by a signal is an end like others.
+    pub(crate) fn end_or_die(mut self) -> Outcome {
         let stdout = self.stdout.take().map(collect);
         let Ok(stderr) = self.stderr.recv_timeout(DEADLINE.saturating_sub(self.begun.elapsed()))
         else {
@@ -217,15 +225,13 @@ impl Started {
             panic!("hangs after {DEADLINE:?}: {}", String::from_utf8_lossy(&stderr));
         };
         let status = self.child.wait().unwrap();
-        let outcome = Outcome {
+        Outcome {
             code: status.code(),
             stdout: stdout.map_or(Vec::new(), |bytes| bytes.recv().unwrap_or_default()),
             stderr: String::from_utf8(stderr).expect("stderr is UTF-8"),
             before: self.before,
             dir: self.dir,
-        };
-        assert!(status.signal().is_none(), "killed by {status}: {}", outcome.stderr);
-        outcome
+        }
     }
 }
 
@@ -262,32 +268,44 @@ impl Outcome {
         let lines = self.problem_lines();
         assert_eq!(lines.len(), 1, "one line says what is wrong: {:?}", self.stderr);
         assert!(lines[0].starts_with("ringpull: "), "{:?}", self.stderr);
-        let mut after = tree(self.dir.path());
-        for left in self.left_for_later() {
-            let meta = fs::symlink_metadata(&left).unwrap();
-            assert!(
-                meta.is_file() && meta.permissions().mode() & 0o777 == 0o600,
-                "{left:?}: {meta:?}"
-            );
-            after.remove(left.strip_prefix(self.dir.path()).unwrap());
-        }
-        let mut before = self.before.clone();
-        before.retain(|path, _| !is_for_later(path));
-        assert_eq!(after, before, "left something: {}", self.stderr);
+        self.assert_unchanged();
     }
 
     /// The files that a run leaves for another one: a part file and its ledger, or nothing.
     pub(crate) fn left_for_later(&self) -> Vec<PathBuf> {
         let mut left: Vec<_> =
-            tree(self.dir.path()).into_keys().filter(|path| is_for_later(path)).collect();
+            tree(self.dir.path()).into_keys().filter(|path| self.is_kept(path)).collect();
         left.sort();
         let ends: Vec<_> = left.iter().map(|path| path.extension().unwrap()).collect();
         assert!(ends.is_empty() || ends == ["ledger", "part"], "{left:?}");
         left.into_iter().map(|path| self.dir.path().join(path)).collect()
     }
 
+    /// The directory is as it was; a failed run may keep what the same command can continue.
     fn assert_unchanged(&self) {
-        assert_eq!(tree(self.dir.path()), self.before, "left something: {}", self.stderr);
+        let mut after = tree(self.dir.path());
+        if self.code != Some(0) {
+            after.retain(|path, _| !self.is_kept(path));
+        }
+        assert_eq!(after, self.without_kept(), "left something: {}", self.stderr);
+    }
+
+    /// What was there before, without what a failed run before this one kept.
+    fn without_kept(&self) -> BTreeMap<PathBuf, u64> {
+        let mut before = self.before.clone();
+        before.retain(|path, _| !is_kept_name(path));
+        before
+    }
+
+    /// Whether this is a part file or its ledger, and nobody else's to read.
+    fn is_kept(&self, path: &Path) -> bool {
+        let meta = fs::symlink_metadata(self.dir.path().join(path)).unwrap();
+        is_kept_name(path) && meta.is_file() && meta.permissions().mode() & 0o777 == 0o600
+    }
+
+    /// `ringpull --progress none URL` where this run has ended, with what it left.
+    pub(crate) fn again(self, url: &str) -> Run {
+        Run::in_dir(self.dir, Command::new(PROGRAM)).args(["--progress", "none", url])
     }
 
     /// What stderr says besides notes and retries.
@@ -304,7 +322,7 @@ impl Outcome {
         self.assert_code(0);
         assert_file_is(&self.path(name), file);
         let mut after = tree(self.dir.path());
-        let mut before = self.before.clone();
+        let mut before = self.without_kept();
         let place = Path::new("work").join(name);
         before.remove(&place);
         after.remove(&place);
@@ -365,11 +383,12 @@ pub(crate) fn parse_events(text: &str) -> Vec<Value> {
     text.lines().map(parse).collect()
 }
 
-/// Whether a file is one that a run may leave for another.
-fn is_for_later(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let ours = |end| name.strip_suffix(end).is_some_and(|name| name.len() == 34);
-    name.starts_with(".ringpull-") && (ours(".part") || ours(".ledger"))
+/// Whether a file in the working directory is named as what a failed run keeps.
+fn is_kept_name(path: &Path) -> bool {
+    let name = path.strip_prefix("work").ok().and_then(Path::to_str).unwrap_or_default();
+    let hash = name.strip_prefix(".ringpull-");
+    let hash = hash.and_then(|rest| rest.strip_suffix(".part").or(rest.strip_suffix(".ledger")));
+    hash.is_some_and(|hash| !hash.is_empty() && !hash.contains('/'))
 }
 
 /// Every file and directory below `root`, with the sizes of the files.

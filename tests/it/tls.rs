@@ -25,51 +25,6 @@ fn a_good_certificate_of_a_known_authority_is_trusted() {
 }
 
 #[test]
-fn an_unknown_authority_is_refused() {
-    let origin = origin(Certificate::valid_for("localhost"));
-    Run::new(&origin.url("/f.bin")).finish().assert_fails(4, &["certificate"]);
-    assert_eq!(origin.log().len(), 0);
-}
-
-#[test]
-fn an_authority_of_another_server_is_refused() {
-    let origin = origin(Certificate::valid_for("localhost"));
-    let other = Certificate::valid_for("localhost").authority_pem;
-    let run = Run::new(&origin.url("/f.bin")).put("other.pem", other.as_bytes());
-    run.args(["--cacert", "other.pem"]).finish().assert_fails(4, &["certificate"]);
-}
-
-#[test]
-fn bad_certificates_are_refused() {
-    for certificate in [Certificate::wrong_host(), Certificate::expired()] {
-        fetch(&origin(certificate), &[]).assert_fails(4, &["certificate"]);
-    }
-    let origin = origin(Certificate::self_signed());
-    Run::new(&origin.url("/f.bin")).finish().assert_fails(4, &["certificate"]);
-}
-
-#[test]
-fn a_bad_certificate_is_not_asked_for_again() {
-    let origin = origin(Certificate::expired());
-    fetch(&origin, &["--json"]).assert_code(4);
-    let outcome = fetch(&origin, &["--json"]);
-    assert!(outcome.events().iter().all(|event| event["event"] != "retry"));
-}
-
-#[test]
-fn insecure_accepts_every_certificate() {
-    for certificate in [
-        Certificate::valid_for("localhost"),
-        Certificate::wrong_host(),
-        Certificate::expired(),
-        Certificate::self_signed(),
-    ] {
-        let origin = origin(certificate);
-        Run::new(&origin.url("/f.bin")).arg("-k").finish().assert_gives("f.bin", &file());
-    }
-}
-
-#[test]
 fn a_client_certificate_is_shown_when_asked_for() {
     let client = Certificate::valid_for("client");
     let origin = origin(Certificate::valid_for("localhost").asks_for(&client));

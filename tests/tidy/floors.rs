@@ -5,11 +5,11 @@ use crate::source::{Source, has_word, is_letter};
 /// The floors from the ground up; a module knows its own floor and those below.
 const FLOORS: [&[&str]; 6] = [
     &["error", "units", "meter", "limits"],
-    &["plan", "gate", "retry", "name", "throttle", "pace", "alternates"],
+    &["plan", "gate", "retry", "name", "throttle", "pace", "alternates", "holds", "renewal"],
     &["block", "io", "sys", "aside"],
     &["wire", "sink", "ledger", "digest"],
     &["options", "engine", "board", "fetch", "lane"],
-    &["lib", "downloader", "cli", "report", "serve", "main"],
+    &["lib", "downloader", "cli", "report", "serve", "fuzzing", "main"],
 ];
 const RULES: usize = 1;
 const SEAMS: usize = 3;

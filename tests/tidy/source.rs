@@ -98,12 +98,18 @@ impl Source {
     }
 }
 
+/// Inputs of fuzz targets, which may be anything, and what a build there leaves.
+const NOT_OURS: [&str; 3] = ["tests/fuzz/corpus", "tests/fuzz/target", "tests/fuzz/artifacts"];
+
 /// All text files at or below `places`, which are paths from the root of the project; missing ones are empty.
 pub(crate) fn tree(places: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<PathBuf> = places.iter().map(|place| root.join(place)).collect();
     let mut found = Vec::new();
     while let Some(path) = paths.pop() {
+        if NOT_OURS.iter().any(|place| path == root.join(place)) {
+            continue;
+        }
         if let Ok(entries) = fs::read_dir(&path) {
             paths.extend(entries.map(|entry| entry.unwrap().path()));
         } else if let Ok(text) = fs::read_to_string(&path) {

@@ -1,7 +1,9 @@
 //! What goes over the wire for any URL and any header field: one request, and the one that was meant.
 
 use std::future::Future as _;
+use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
@@ -214,6 +216,7 @@ fn every_setting_of_a_client_is_the_same_for_all_its_connections() {
         https_only: _,
         connect_timeout: _,
         family: _,
+        pinned: _,
         tls: tls::Settings { roots: _, identity: _, insecure: _ },
     } = ClientBuilder::default();
     let one = Client::default();

@@ -72,6 +72,8 @@ impl HeadScan {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

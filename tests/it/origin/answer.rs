@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use super::reply::{Cut, Reply};
 use super::request::Request;
@@ -25,17 +26,11 @@ impl Shared {
         }
         let with_body = request.method != "HEAD";
         match self.send(&reply, with_body, &mut stream) {
-            Ok(Some(Cut::Reset)) => {
-                self.forget(number);
-                stream.reset();
-                None
-            }
-            Ok(Some(Cut::Close)) => {
-                stream.cut();
-                None
-            }
-            Ok(Some(Cut::Stall)) => {
-                stream.drain();
+            Ok(Some(cut)) => {
+                if cut == Cut::Reset {
+                    self.forget(number);
+                }
+                stream.end(cut);
                 None
             }
             Ok(None) if reply.close => {
@@ -49,11 +44,13 @@ impl Shared {
 
     fn send(&self, reply: &Reply, with_body: bool, stream: &mut Stream) -> io::Result<Option<Cut>> {
         stream.write_all(&reply.interim)?;
-        stream.write_all(&head_of(reply))?;
+        if let Some(cut) = self.send_head(reply, stream)? {
+            return Ok(Some(cut));
+        }
         let mut out =
             BodyWriter { shared: self, stream, chunks: reply.chunks.as_deref(), chunk: 0 };
         let (length, cut) = match reply.cut {
-            Some((after, cut)) if after < reply.body.len() => (after, Some(cut)),
+            Some((after, cut)) if after <= reply.body.len() => (after, Some(cut)),
             _ => (reply.body.len(), None),
         };
         if with_body {
@@ -66,6 +63,27 @@ impl Shared {
             out.stream.write_all(&reply.surplus)?;
         }
         out.stream.flush()?;
+        Ok(cut)
+    }
+
+    /// Sends the head, or as much of it as the client is to see, and says how that ends.
+    fn send_head(&self, reply: &Reply, stream: &mut Stream) -> io::Result<Option<Cut>> {
+        let head = head_of(reply);
+        let (length, cut) = match reply.cut_head {
+            Some((after, cut)) => (after.min(head.len()), Some(cut)),
+            None => (head.len(), None),
+        };
+        let (at_once, every) = reply.dribble_head.unwrap_or((length.max(1), Duration::ZERO));
+        for bytes in head[..length].chunks(at_once) {
+            stream.write_all(bytes)?;
+            if reply.dribble_head.is_some() {
+                stream.flush()?;
+                pause(&self.stopped, every)?;
+            }
+        }
+        if cut.is_some() {
+            stream.flush()?;
+        }
         Ok(cut)
     }
 }
@@ -131,7 +149,7 @@ impl BodyWriter<'_> {
 }
 
 /// Lets `time` pass unless the origin is stopped meanwhile.
-fn pause(stopped: &Latch, time: std::time::Duration) -> io::Result<()> {
+fn pause(stopped: &Latch, time: Duration) -> io::Result<()> {
     match stopped.is_open_within(time) {
         true => Err(io::ErrorKind::Interrupted.into()),
         false => Ok(()),

@@ -14,6 +14,7 @@ mod stream;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -40,6 +41,15 @@ type Script = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
 pub(crate) struct Origin {
     routes: BTreeMap<String, Script>,
     certificate: Option<Certificate>,
+    deaf: Option<Deaf>,
+}
+
+/// The first connections do not listen.
+struct Deaf {
+    connections: usize,
+    /// What is said all the same.
+    answer: Vec<u8>,
+    cut: Cut,
 }
 
 impl Origin {
@@ -77,14 +87,30 @@ impl Origin {
         self
     }
 
+    /// Ends the first `count` connections before their request is read.
+    pub(crate) fn deaf(self, count: usize, cut: Cut) -> Self {
+        self.hasty(count, b"", cut)
+    }
+
+    /// As [`Self::deaf`], and says something first.
+    pub(crate) fn hasty(mut self, connections: usize, answer: &[u8], cut: Cut) -> Self {
+        self.deaf = Some(Deaf { connections, answer: answer.to_vec(), cut });
+        self
+    }
+
     /// Listens on a free port of the loopback interface.
     pub(crate) fn start(self) -> Running {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.start_on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// Takes the connections of this listener.
+    pub(crate) fn start_on(self, listener: TcpListener) -> Running {
         let address = listener.local_addr().unwrap();
         let tls = self.certificate.as_ref().map(Certificate::server_config);
         let shared = Arc::new(Shared {
             routes: self.routes,
             tls,
+            deaf: self.deaf,
             state: Mutex::default(),
             changed: Condvar::new(),
             stopped: Latch::default(),
@@ -121,6 +147,11 @@ impl Running {
     /// All requests so far, in the order they came.
     pub(crate) fn log(&self) -> Vec<Request> {
         self.shared.lock().log.clone()
+    }
+
+    /// All requests so far, one JSON object a line, to be read by whoever wonders why a test failed.
+    pub(crate) fn log_lines(&self) -> String {
+        self.log().iter().map(|request| format!("{}\n", request.to_json())).collect()
     }
 
     /// Body bytes handed to the kernel so far.
@@ -165,6 +196,7 @@ impl Drop for Running {
 struct Shared {
     routes: BTreeMap<String, Script>,
     tls: Option<Arc<ServerConfig>>,
+    deaf: Option<Deaf>,
     state: Mutex<State>,
     /// Told when the log grows.
     changed: Condvar,
@@ -202,9 +234,19 @@ impl Shared {
 
     /// Answers the requests of one connection until either side ends it.
     fn converse(&self, socket: TcpStream, number: usize) {
+        if let Some(deaf) = self.deaf.as_ref().filter(|deaf| number < deaf.connections) {
+            let mut stream = Stream::Plain(socket);
+            let _ = stream.write_all(&deaf.answer);
+            if deaf.cut == Cut::Reset {
+                self.forget(number);
+            }
+            stream.end(deaf.cut);
+            return self.forget(number);
+        }
         if let Ok(mut stream) = Stream::new(socket, self.tls.clone()) {
             for turn in 0.. {
                 let Ok(Some(request)) = Request::read(&mut stream) else { break };
+                assert!(!stream.has_more(), "asked again before the answer: {request:?}");
                 let certified = stream.is_certified();
                 let request = self.note(Request { connection: number, turn, certified, ..request });
                 let mut reply = match self.routes.get(&request.path) {

@@ -35,6 +35,10 @@ pub(crate) struct Reply {
     pub(crate) latch: Option<Latch>,
     /// Bytes at a time, and the time between.
     pub(crate) dribble: Option<(usize, Duration)>,
+    /// What happens after so many bytes of the head.
+    pub(crate) cut_head: Option<(usize, Cut)>,
+    /// Bytes of the head at a time, and the time between.
+    pub(crate) dribble_head: Option<(usize, Duration)>,
     /// What happens after so many body bytes.
     pub(crate) cut: Option<(u64, Cut)>,
     /// Whether the connection is closed after the reply.
@@ -123,7 +127,8 @@ impl Reply {
         };
         let condition_holds = request.header("if-range").is_none_or(|condition| {
             Some(condition) == etag.as_deref().filter(|etag| !etag.starts_with("W/"))
-                || (file.validator == Validator::Date && Some(condition) == modified.as_deref())
+                || (matches!(file.validator, Validator::Date | Validator::Strong)
+                    && Some(condition) == modified.as_deref())
         });
         let range = request.range.clone().filter(|_| condition_holds && request.method == "GET");
         let mut reply = match range {
@@ -170,6 +175,8 @@ impl Reply {
             surplus: Vec::new(),
             latch: None,
             dribble: None,
+            cut_head: None,
+            dribble_head: None,
             cut: None,
             close: false,
         }
@@ -212,6 +219,12 @@ impl Reply {
         self.set("Connection", "close")
     }
 
+    /// Ends the answer after so many bytes of its head.
+    pub(crate) fn cut_head(mut self, after: usize, cut: Cut) -> Self {
+        self.cut_head = Some((after, cut));
+        self
+    }
+
     /// Ends the answer after so many body bytes. Nothing happens if the body is shorter.
     pub(crate) fn cut(mut self, after: u64, cut: Cut) -> Self {
         self.cut = Some((after, cut));
@@ -237,6 +250,11 @@ impl Reply {
     /// Waits for the latch before the first byte.
     pub(crate) fn after(mut self, latch: &Latch) -> Self {
         self.latch = Some(latch.clone());
+        self
+    }
+
+    pub(crate) fn dribble_head(mut self, bytes: usize, every: Duration) -> Self {
+        self.dribble_head = Some((bytes, every));
         self
     }
 

@@ -65,6 +65,20 @@ impl Request {
         request
     }
 
+    /// What tells it from the others, for a log.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "nth": self.nth,
+            "connection": self.connection,
+            "turn": self.turn,
+            "open": self.open,
+            "method": self.method,
+            "path": self.path,
+            "range": self.header("range"),
+            "if_range": self.header("if-range"),
+        })
+    }
+
     /// The value of a header that is sent at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name));

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::Cut;
+
 /// One accepted connection.
 pub(crate) enum Stream {
     Plain(TcpStream),
@@ -34,6 +36,24 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    /// Whether bytes wait to be read. Not told of TLS, whose own messages may wait.
+    pub(crate) fn has_more(&self) -> bool {
+        let Self::Plain(socket) = self else { return false };
+        let _ = socket.set_nonblocking(true);
+        let waits = socket.peek(&mut [0]).is_ok_and(|count| count > 0);
+        let _ = socket.set_nonblocking(false);
+        waits
+    }
+
+    /// Ends the connection in a bad way.
+    pub(crate) fn end(self, cut: Cut) {
+        match cut {
+            Cut::Reset => self.reset(),
+            Cut::Close => self.cut(),
+            Cut::Stall => self.drain(),
         }
     }
 

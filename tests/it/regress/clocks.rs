@@ -1,7 +1,6 @@
-//! Every wait has a clock: bytes nobody wants, a FIFO nobody reads, a server that wants us to wait.
+//! Every wait has a clock: bytes nobody wants, a FIFO nobody reads.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -128,45 +127,5 @@ fn a_redirect_whose_body_never_ends_does_not_hold_the_download() {
             .start();
         let run = Run::new(&origin.url("/r.bin")).args(["--io", io, "-b", "64k"]);
         run.finish().assert_gives("r.bin", &file);
-    }
-}
-
-/// Requests that may be under way while the client reads that it should wait.
-const UNDER_WAY: usize = 2;
-
-/// When each request came.
-type Times = Arc<Mutex<Vec<Instant>>>;
-
-/// Brings 128 KiB an answer, no faster than 100 ms each, and has the third request wait for a second.
-fn patient(times: Times) -> Running {
-    let file = File::new(2 << 20);
-    let script = move |request: &Request| {
-        times.lock().unwrap().push(Instant::now());
-        if request.nth == 2 {
-            return Reply::status("429 Too Many Requests").set("Retry-After", "1");
-        }
-        let start = request.range.as_ref().unwrap().start;
-        let end = request.range.as_ref().unwrap().end.min(start + 131_072).min(file.size);
-        let reply = Reply::part(&file, start..end).set("ETag", &file.etag());
-        reply.dribble(32_768, Duration::from_millis(25))
-    };
-    Origin::new().at("/f.bin", script).start()
-}
-
-#[test]
-fn the_wait_that_one_lane_is_asked_for_is_the_wait_of_all() {
-    for io in backends() {
-        for target in [&[][..], &["-o", "-"]] {
-            let times = Times::default();
-            let origin = patient(times.clone());
-            let run = Run::new(&origin.url("/f.bin")).args(["--io", io, "-b", "64k", "-c", "2"]);
-            run.args(target).finish().assert_code(0);
-            let refused = origin.log().iter().position(|request| request.nth == 2).unwrap();
-            let times = times.lock().unwrap();
-            let free = times[refused] + Duration::from_secs(1);
-            let early = times[refused + 1..].iter().filter(|time| **time < free).count();
-            assert!(early <= UNDER_WAY, "{early} requests within the second of {io} {target:?}");
-            assert!(times.len() > refused + 1 + early, "nobody asked again");
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::ends::{Fault, SIZE};
 use crate::harness::Run;
-use crate::origin::{Body, Certificate, Cut, File, Origin, Reply, Request, Running, Validator};
+use crate::origin::{Cut, File, Origin, Reply, Request, Running, Validator};
 use crate::regress::{assert_stream, streamed};
 use crate::ways::backends;
 
@@ -113,44 +113,4 @@ fn crumbs_are_refused_soon() {
         outcome.assert_fails(6, &[]);
         assert!(origin.log().len() <= 40, "{} requests", origin.log().len());
     });
-}
-
-/// A short answer, and right behind it a forged one for what will be asked next.
-fn with_forgery(request: &Request, file: &File) -> Reply {
-    let start = request.range.as_ref().unwrap().start;
-    let next = (start + 300_000).min(file.size);
-    let reply = Reply::part(file, start..next).set("ETag", &file.etag());
-    if next + 100 > file.size {
-        return reply;
-    }
-    let mut bytes = file.expected(start..next);
-    let forged = format!(
-        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {next}-{}/{}\r\n\
-         Content-Length: 100\r\nETag: {}\r\n\r\n",
-        next + 99,
-        file.size,
-        file.etag()
-    );
-    bytes.extend(forged.bytes());
-    bytes.extend([b'!'; 100]);
-    // One body for the origin, so that both leave in one write; the head announces the honest part alone.
-    reply.body(Body::Bytes(bytes))
-}
-
-#[test]
-fn what_stands_behind_a_body_is_never_taken_for_an_answer() {
-    let file = File::new(SIZE);
-    for secure in [true, false] {
-        for io in backends() {
-            let origin = Origin::new().at("/f.bin", move |request| with_forgery(request, &file));
-            let origin = match secure {
-                true => origin.tls(Certificate::valid_for("localhost")).start(),
-                false => origin.start(),
-            };
-            for connections in ["1", "4"] {
-                let run = Run::new(&origin.url("/f.bin")).args(["-k", "-b", "64k", "--io", io]);
-                run.args(["-c", connections]).finish().assert_gives("f.bin", &file);
-            }
-        }
-    }
 }

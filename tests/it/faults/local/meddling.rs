@@ -1,11 +1,11 @@
 //! Neighbours: somebody cuts the part file off, replaces or removes it, or runs the same command.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{file, refuse};
 use crate::harness::{Outcome, Run, Started};
-use crate::origin::{Latch, Origin, Running};
+use crate::origin::{Latch, Origin, Running, assert_file_is};
 use crate::ways::backends;
 
 /// Answers a little, and the rest when the latch is opened. Another path has all of it at once.
@@ -27,6 +27,12 @@ fn begin(run: Run, origin: &Running) -> Started {
     started
 }
 
+/// The part file of a download at work.
+fn part_of(started: &Started) -> PathBuf {
+    let names = fs::read_dir(started.path("")).unwrap().map(|entry| entry.unwrap().path());
+    names.into_iter().find(|path| path.extension().is_some_and(|end| end == "part")).unwrap()
+}
+
 /// Meddles with the part file while the download is held. The run fails and publishes nothing, and the next
 /// one ends well.
 fn meddle_with_part(writes: &[&str], meddle: impl Fn(&Path), judge: impl Fn(&Outcome, &str)) {
@@ -36,7 +42,7 @@ fn meddle_with_part(writes: &[&str], meddle: impl Fn(&Path), judge: impl Fn(&Out
             let url = origin.url("/f.bin");
             let run = Run::new(&url).args(["--io", io, "--write", write]);
             let started = begin(run, &origin);
-            meddle(&started.wait_for_file(".part", ""));
+            meddle(&part_of(&started));
             latch.open();
             let outcome = started.end_or_die();
             judge(&outcome, write);
@@ -63,7 +69,7 @@ fn f16_nothing_is_mapped_unless_it_is_asked_for() {
     for io in backends() {
         let (origin, latch) = held();
         let started = begin(Run::new(&origin.url("/f.bin")).args(["--io", io]), &origin);
-        let part = started.wait_for_file(".part", "");
+        let part = part_of(&started);
         let maps = fs::read_to_string(started.look("maps")).unwrap();
         latch.open();
         started.finish().assert_gives("f.bin", &file());
@@ -97,7 +103,7 @@ fn f17_a_part_that_is_removed_or_replaced_gets_no_name() {
             let (origin, latch) = held();
             let run = Run::new(&origin.url("/f.bin")).args(["--io", io, "--write", write]);
             let started = begin(run, &origin);
-            let part = started.wait_for_file(".part", "");
+            let part = part_of(&started);
             replace(&part);
             latch.open();
             let outcome = started.end_or_die();
@@ -114,8 +120,9 @@ fn f19_a_second_run_of_the_same_command_is_refused_and_the_first_ends_well() {
         let (origin, latch) = held();
         let url = origin.url("/f.bin");
         let started = begin(Run::new(&url).args(["--io", io]), &origin);
-        let second = started.beside(&url).args(["--io", io]).finish();
-        second.assert_fails(7, &["another process", "f.bin"]);
+        let target = started.path("f.bin");
+        let second = Run::new(&url).args(["--io", io]).arg("-o").arg(&target);
+        second.finish().assert_fails(7, &["another process", "f.bin"]);
         latch.open();
         started.finish().assert_gives("f.bin", &file());
     }
@@ -128,11 +135,13 @@ fn f19_without_locks_the_run_that_came_last_gives_the_file_its_name() {
         let without = |run: Run| run.filter(refuse(libc::SYS_flock, libc::EOPNOTSUPP));
         let run = without(Run::new(&origin.url("/f.bin")).args(["--io", io]));
         let first = begin(run, &origin);
-        let second = without(first.beside(&origin.url("/g.bin")).args(["-o", "f.bin"]));
-        second.finish().assert_gives("f.bin", &file());
+        let target = first.path("f.bin");
+        let second = without(Run::new(&origin.url("/g.bin")).arg("-o").arg(&target));
+        second.finish().assert_leaves_nothing();
+        assert_file_is(&target, &file());
         latch.open();
         let first = first.end_or_die();
         assert_eq!(first.code, Some(7), "{}", first.stderr);
-        crate::origin::assert_file_is(&first.path("f.bin"), &file());
+        assert_file_is(&first.path("f.bin"), &file());
     }
 }

@@ -1,0 +1,99 @@
+//! Bodies in chunks, cut at every byte and truncated at every byte: what comes out is what went in, and only
+//! a whole body counts as complete.
+
+use proptest::prelude::*;
+
+use super::play;
+use crate::error::Kind;
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// A body, and one way to write it in chunks.
+fn bodies() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let chunk =
+        (prop::collection::vec(any::<u8>(), 1..20), "(;[a-z]{1,3}(=[a-z0-9]{1,3})?)?", 0..3usize);
+    let trailer = prop_oneof![3 => Just(""), 1 => Just("Digest: x\r\n")];
+    (prop::collection::vec(chunk, 0..5), trailer).prop_map(|(chunks, trailer)| {
+        let (mut body, mut stream) = (Vec::new(), HEAD.to_vec());
+        for (bytes, extension, zeros) in chunks {
+            let line = format!("{}{:X}{extension}\r\n", "0".repeat(zeros), bytes.len());
+            stream.extend([line.as_bytes(), &bytes, b"\r\n"].concat());
+            body.extend(bytes);
+        }
+        stream.extend(format!("0\r\n{trailer}\r\n").as_bytes());
+        (body, stream)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn chunks_cut_at_every_byte_give_the_same_body((body, stream) in bodies(), block_bytes in 1..30usize) {
+        for cut in 0..=stream.len() {
+            let (front, back) = stream.split_at(cut);
+            let played = play(&[front, back], block_bytes).unwrap();
+            prop_assert!(played.broken.is_none(), "{:?}", played.broken);
+            prop_assert_eq!((&played.body, played.head_bytes), (&body, HEAD.len()));
+        }
+        let played = play(&stream.chunks(1).collect::<Vec<_>>(), block_bytes).unwrap();
+        prop_assert!(played.broken.is_none() && played.body == body);
+    }
+
+    #[test]
+    fn chunks_truncated_at_any_byte_are_never_complete((body, stream) in bodies()) {
+        for end in HEAD.len()..stream.len() {
+            let played = play(&[&stream[..end]], 16).unwrap();
+            prop_assert_eq!(played.broken.map(|error| error.kind()), Some(Kind::Reset), "cut at {}", end);
+            prop_assert!(body.starts_with(&played.body));
+        }
+    }
+
+    #[test]
+    fn a_body_of_known_length_is_complete_at_its_length_only(
+        body in prop::collection::vec(any::<u8>(), 0..60),
+        cut in any::<prop::sample::Index>(),
+        block_bytes in 1..30usize,
+    ) {
+        let head = format!("HTTP/1.1 206 P\r\nContent-Length: {}\r\n\r\n", body.len());
+        let stream = [head.as_bytes(), &body, b"HTTP/1.1 200 OK\r\n\r\n"].concat();
+        let (front, back) = stream.split_at(cut.index(stream.len()));
+        let played = play(&[front, back], block_bytes).unwrap();
+        prop_assert!(played.broken.is_none() && played.body == body);
+        for end in head.len()..head.len() + body.len() {
+            let played = play(&[&stream[..end]], block_bytes).unwrap();
+            prop_assert_eq!(played.broken.map(|error| error.kind()), Some(Kind::Reset));
+            prop_assert_eq!(&played.body[..], &stream[head.len()..end]);
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_the_same_however_it_is_cut(
+        fields in prop::collection::vec("[a-z]{1,6}: [!-~]{0,9}", 0..6)
+    ) {
+        let head = format!(
+            "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nx-{}\r\n\r\n",
+            fields.join("\r\nx-")
+        );
+        let head = head.replace("x-\r\n", "");
+        let stream = [head.as_bytes(), b"body"].concat();
+        let whole = play(&[&stream], 9).unwrap();
+        prop_assert_eq!(whole.headers.len(), fields.len());
+        for cut in 0..=stream.len() {
+            let (front, back) = stream.split_at(cut);
+            let parted = play(&[front, back], 9).unwrap();
+            prop_assert_eq!((parted.status, parted.head_bytes), (whole.status, head.len()));
+            prop_assert_eq!(&parted.headers, &whole.headers);
+            prop_assert_eq!(&parted.body[..], b"body");
+        }
+    }
+}
+
+#[test]
+fn an_end_that_only_one_reader_sees_is_a_broken_head_at_once() {
+    // Two returns before a line feed: a blank line to one reader, none to the other.
+    let stream = b"HTTP/1.1 200 OK\r\nA: b\n\r\r\n\r\nbody";
+    let at_once = play(&[stream], 9).unwrap_err();
+    let in_parts = play(&stream.chunks(1).collect::<Vec<_>>(), 9).unwrap_err();
+    assert_eq!([at_once.kind(), in_parts.kind()], [Kind::Protocol; 2], "{in_parts}");
+}
