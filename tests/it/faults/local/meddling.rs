@@ -1,7 +1,7 @@
 //! Neighbours: somebody cuts the part file off, replaces or removes it, or runs the same command.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{file, refuse};
 use crate::harness::{Outcome, Run, Started};
@@ -22,15 +22,9 @@ fn held() -> (Running, Latch) {
 }
 
 fn begin(run: Run, origin: &Running) -> Started {
-    let started = run.args(["-b", "64k", "-c", "4", "--retries", "1"]).start();
+    let started = run.args(["-b", "256k", "-c", "4", "--retries", "1"]).start();
     origin.wait_for_requests(2);
     started
-}
-
-/// The part file of a download at work.
-fn part_of(started: &Started) -> PathBuf {
-    let names = fs::read_dir(started.path("")).unwrap().map(|entry| entry.unwrap().path());
-    names.into_iter().find(|path| path.extension().is_some_and(|end| end == "part")).unwrap()
 }
 
 /// Meddles with the part file while the download is held. The run fails and publishes nothing, and the next
@@ -42,12 +36,14 @@ fn meddle_with_part(writes: &[&str], meddle: impl Fn(&Path), judge: impl Fn(&Out
             let url = origin.url("/f.bin");
             let run = Run::new(&url).args(["--io", io, "--write", write]);
             let started = begin(run, &origin);
-            meddle(&part_of(&started));
+            // What lands only later does not suffer.
+            started.wait_for_landed();
+            meddle(&started.wait_for("part"));
             latch.open();
             let outcome = started.end_or_die();
             judge(&outcome, write);
             assert!(!outcome.path("f.bin").exists(), "{io} {write}: {}", outcome.stderr);
-            let again = outcome.again(&url).args(["--io", io, "--write", write, "-b", "64k"]);
+            let again = outcome.again(&url).args(["--io", io, "--write", write, "-b", "256k"]);
             again.finish().assert_gives("f.bin", &file());
         }
     }
@@ -69,7 +65,7 @@ fn f16_nothing_is_mapped_unless_it_is_asked_for() {
     for io in backends() {
         let (origin, latch) = held();
         let started = begin(Run::new(&origin.url("/f.bin")).args(["--io", io]), &origin);
-        let part = part_of(&started);
+        let part = started.wait_for("part");
         let maps = fs::read_to_string(started.look("maps")).unwrap();
         latch.open();
         started.finish().assert_gives("f.bin", &file());
@@ -103,7 +99,7 @@ fn f17_a_part_that_is_removed_or_replaced_gets_no_name() {
             let (origin, latch) = held();
             let run = Run::new(&origin.url("/f.bin")).args(["--io", io, "--write", write]);
             let started = begin(run, &origin);
-            let part = part_of(&started);
+            let part = started.wait_for("part");
             replace(&part);
             latch.open();
             let outcome = started.end_or_die();

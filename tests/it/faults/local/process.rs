@@ -1,6 +1,8 @@
 //! The process itself: its memory, its descriptors, its clocks, and being stopped for a while.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::process::Signal;
@@ -77,9 +79,25 @@ fn f31_a_date_that_no_file_can_have_is_no_reason_to_fail_and_is_found_again() {
     assert!(notes(&outcome).is_empty(), "{}", outcome.stderr);
 }
 
+/// The descriptors of a process, and whether a child inherits them.
+fn descriptors(fdinfo: &Path) -> BTreeMap<u32, bool> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(fdinfo).unwrap() {
+        let path = entry.unwrap().path();
+        // One that was closed meanwhile is no leak.
+        let Ok(info) = fs::read_to_string(&path) else { continue };
+        let line = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        let flags = i32::from_str_radix(line.trim(), 8).unwrap();
+        let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        all.insert(number, flags & libc::O_CLOEXEC == 0);
+    }
+    all
+}
+
 /// A child of whoever uses the library inherits no socket, no file and no ring.
 #[test]
 fn f34_every_descriptor_is_closed_for_children() {
+    let outside = descriptors(Path::new("/proc/self/fdinfo"));
     for io in backends() {
         for write in ["auto", "buffered", "mmap"] {
             let latch = Latch::default();
@@ -93,21 +111,14 @@ fn f34_every_descriptor_is_closed_for_children() {
             let run = Run::new(&origin.url("/f.bin")).args(["--io", io, "--write", write]);
             let started = run.args(["-b", "64k", "-c", "4"]).start();
             origin.wait_for_requests(2);
-            let mut seen = 0;
-            for entry in fs::read_dir(started.look("fdinfo")).unwrap() {
-                let path = entry.unwrap().path();
-                let number: u32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
-                // One that was closed meanwhile is no leak.
-                let Ok(info) = fs::read_to_string(&path) else { continue };
-                let line = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
-                let flags = i32::from_str_radix(line.trim(), 8).unwrap();
-                if number > 2 {
-                    seen += 1;
-                    let what = fs::read_link(started.look(&format!("fd/{number}")));
-                    assert!(flags & libc::O_CLOEXEC != 0, "{io} {write}: {number} is {what:?}");
-                }
+            let all = descriptors(&started.look("fdinfo"));
+            assert!(all.len() > 5, "{all:?}");
+            for (number, is_inherited) in all {
+                // What the tests were started with goes to everyone.
+                let from_outside = number <= 2 || outside.get(&number) == Some(&true);
+                let what = fs::read_link(started.look(&format!("fd/{number}")));
+                assert!(!is_inherited || from_outside, "{io} {write}: {number} is {what:?}");
             }
-            assert!(seen > 5, "only {seen} descriptors");
             latch.open();
             started.finish().assert_gives("f.bin", &file());
         }

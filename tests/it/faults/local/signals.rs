@@ -87,15 +87,14 @@ fn f30_a_signal_keeps_what_has_landed_for_every_way_to_write() {
                 let file = File::new(4 << 20);
                 let origin = Origin::new()
                     .bent("/f.bin", file, |request, reply| match request.nth {
-                        0 => reply,
-                        1 => reply.cut(100_000, Cut::Stall),
+                        0 => reply.cut(3 << 20, Cut::Stall),
                         _ => reply,
                     })
                     .start();
                 let url = origin.url("/f.bin");
                 let args = ["--io", io, "--write", write, "-b", "64k", "-c", "1"];
                 let started = Run::new(&url).args(args).start();
-                origin.wait_for_requests(2);
+                started.wait_for_landed();
                 started.signal(signal);
                 let outcome = started.finish();
                 outcome.assert_fails(code, &[]);

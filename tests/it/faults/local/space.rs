@@ -80,7 +80,7 @@ fn f02_a_disk_that_is_full_halfway_is_gone_on_with_when_there_is_room() {
     for io in backends() {
         let Some(run) = disk.run() else { return };
         let origin = origin();
-        let run = secretive(run).args(["--io", io, "--write", "buffered", "-b", "384k", "-c", "4"]);
+        let run = secretive(run).args(["--io", io, "--write", "buffered", "-b", "1M", "-c", "4"]);
         let outcome = run.arg(origin.url("/known.bin")).finish();
         outcome.assert_gives("known.bin", &large());
         assert!(outcome.stderr.contains("no space"), "{}", outcome.stderr);
@@ -94,7 +94,7 @@ fn f02_a_disk_that_is_full_halfway_ends_a_direct_write_too() {
         for write in ["direct", "buffered"] {
             let Some(run) = SMALL_EXT4.run() else { return };
             let origin = origin();
-            let run = secretive(run).args(["--io", io, "--write", write, "-b", "384k", "-c", "4"]);
+            let run = secretive(run).args(["--io", io, "--write", write, "-b", "1M", "-c", "4"]);
             let outcome = run.arg(origin.url("/known.bin")).finish();
             outcome.assert_fails(7, &["space", "known.bin"]);
         }
