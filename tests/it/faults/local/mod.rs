@@ -11,8 +11,8 @@
 //! - F15: cannot occur: an operation owns its block until its completion was seen (`io::uring`).
 //! - F20, F21: the loops of `crash` kill the program and cut the power at any moment, over and over.
 //! - F22, F23: `resume` begins with ledgers and part files that are torn, foreign, copied or rolled back.
-//! - F24: cannot occur unnoticed: what close(2) could report, the sync before it has reported. With `--no-sync`
-//!   nobody wants to know.
+//! - F24: cannot occur unnoticed: what close(2) could report, the sync before it has reported. With
+//!   `--no-sync` nobody wants to know.
 //! - F32: cannot occur: the program changes no user, before or after it makes its rings.
 
 mod calls;
