@@ -8,7 +8,7 @@
 //! A block holds a raw pointer into memory that lives at least as long as the block: a slot of its pool's
 //! anonymous mapping (the block holds an `Arc` of the pool), a window of a file mapping (the same, an
 //! `Arc`), or memory of its own. No two blocks overlap: a pool slot is on the free list or in one block,
-//! never both; windows are handed out per file block, which the plan leases to one lane at a time. The
+//! never both; windows are handed out per file block, to one lane at a time (`sink/mmap` sees to it). The
 //! memory is always initialised (anonymous and file pages read as zeros), so slices over it are valid. A
 //! block is `Send` because nothing in it is tied to a thread.
 
@@ -188,6 +188,11 @@ impl Block {
             Memory::Pooled { pool, .. } => pool.registered.load(Relaxed),
             Memory::Own(_) | Memory::Window { .. } => false,
         }
+    }
+
+    /// Whether its memory is where it belongs in the file already.
+    pub(crate) fn is_window(&self) -> bool {
+        matches!(self.memory, Memory::Window { .. })
     }
 
     /// The filled bytes as a value of their own, without a copy where the memory is the block's own.

@@ -54,7 +54,7 @@ pub enum Kind {
     Resolve,
     /// Several items failed with different causes.
     Several,
-    /// No byte arrived for the stall timeout.
+    /// No byte arrived for the stall timeout, or next to none for longer.
     Stall,
     /// The whole transfer took longer than `--max-time`.
     TimedOut,

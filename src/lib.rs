@@ -53,8 +53,8 @@
 //! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}
 //!            ledger  digest
 //! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
-//! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  alternates(choice)  name
-//!            holds(who wants to be left alone)  renewal(who asks again for an address that expired)
+//! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  stragglers  alternates(choice)
+//!            name  holds(who wants to be left alone)  renewal(who asks again for an expired address)
 //! 0 words    error  units  meter  limits
 //! ```
 //!
@@ -85,6 +85,18 @@
 //! The first ranged request is probe and first data in one. Its answer tells size, version and whether
 //! ranges work; then the other lanes start. Without a strong validator or a digest, ranges are not
 //! combined: the file comes in one response.
+//!
+//! ## Who is late
+//!
+//! An idle lane first takes what is free, then the rear half of what the slowest has not begun. After that it
+//! waits for somebody to be *late*: for a block that takes several times as long as it would take the idle
+//! lane (`plan/late`). It takes what the late lane has not begun, and when there is no such thing it fills
+//! the late block too. A block belongs to the first lane that has all of it: that one commits it, and the
+//! others are woken and let go. So one connection that hangs costs a block and a moment, whatever the sink.
+//!
+//! A lane that crawls beside its siblings while it has much to do (`stragglers`), or gets no answer, drops
+//! its connection and asks on a fresh one, from the byte reached. Time in which it waits for the sink or the
+//! rate limit does not count.
 //!
 //! ## Threads
 //!
@@ -134,6 +146,7 @@ mod pace;
 mod plan;
 mod renewal;
 mod retry;
+mod stragglers;
 mod throttle;
 
 mod aside;

@@ -1,7 +1,7 @@
 //! Counts what happens, for whoever wants to look. The lanes add, a report samples; nothing is called back.
 //!
 //! One [`Meter`] belongs to one download. All counters only grow, except `connections`, which is a level, and
-//! `received`, which falls back when a download starts anew.
+//! `received`, which falls back when bytes turn out to be received in vain.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use crate::limits::EVENTS_MAX;
 pub struct Meter {
     size: AtomicU64,
     received: AtomicU64,
-    /// Received before the file started anew.
+    /// Received in vain: before the file started anew, or what another lane had sooner.
     discarded: AtomicU64,
     landed: AtomicU64,
     digested: AtomicU64,
@@ -159,6 +159,13 @@ impl Meter {
 
     pub(crate) fn add_landed(&self, bytes: u64) {
         self.landed.fetch_add(bytes, Relaxed);
+    }
+
+    /// Takes bytes back that were received in vain, because another lane had them sooner; they stay counted
+    /// as fetched.
+    pub(crate) fn waste(&self, bytes: u64) {
+        self.discarded.fetch_add(bytes, Relaxed);
+        self.received.fetch_sub(bytes, Relaxed);
     }
 
     pub(crate) fn add_digested(&self, bytes: u64) {

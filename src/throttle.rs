@@ -43,7 +43,7 @@ impl Throttle {
     }
 
     /// The time in which the rate brings `bytes`, rounded up: the rate is a ceiling.
-    fn price(&self, bytes: u64) -> Duration {
+    pub(crate) fn price(&self, bytes: u64) -> Duration {
         let nanos = (u128::from(bytes) * NANOS).div_ceil(u128::from(self.bytes_per_second));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }

@@ -118,6 +118,18 @@ impl Job {
         }
     }
 
+    /// Waits until the stage has ended or a lane has lost something to another.
+    ///
+    /// What happened since the future was made counts, even if it was not polled before.
+    pub(super) fn stirred(&self) -> tokio::sync::futures::Notified<'_> {
+        self.cancel.changed.notified()
+    }
+
+    /// Has lanes that wait look whether they still hold what they wait for.
+    pub(super) fn stir(&self) {
+        self.cancel.changed.notify_waiters();
+    }
+
     pub(super) fn cancel(&self) {
         self.cancel.set.store(true, Relaxed);
         self.cancel.changed.notify_waiters();

@@ -1,13 +1,15 @@
-//! Deals leases to idle lanes, and turns the stages of one download.
+//! Deals leases to idle lanes, and turns the stages of one download. The race for late blocks is in `race`.
 //!
 //! All that the lanes of a download share stands behind one plain mutex, touched per lease and per block. A
 //! stage ends in two steps: it is *cancelled*, which every lane sees at its next step, and it is *over*
 //! when the last lane at work has let go: no write of an old stage is in flight when a new one begins.
 
 mod job;
+mod race;
 mod state;
 
 pub(crate) use job::Job;
+pub(crate) use race::{Asker, Making, Step};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use url::Origin;
 
 use self::state::{Next, Stage, State};
 use crate::error::{Error, Kind, Result};
-use crate::limits::RESTARTS_MAX;
+use crate::limits::{LATE_MIN, RESTARTS_MAX};
 use crate::options::Verified;
 use crate::pace::Pace;
 use crate::plan::{Lease, LeaseId, Plan, Want};
@@ -92,23 +94,27 @@ impl Board {
     }
 
     /// Waits for something to do; `None` when the download is over.
-    ///
-    /// `at_least` is the number of blocks below which a request costs this lane more than it brings.
-    pub(crate) async fn next(&self, at_least: u32) -> Option<(Deal, AtWork<'_>)> {
+    pub(crate) async fn next(&self, asker: &Asker) -> Option<(Deal, AtWork<'_>)> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            {
+            let look_again = {
                 let mut state = self.lock();
                 if matches!(state.stage, Stage::Over(_)) {
                     return None;
                 }
-                if let Some(deal) = state.deal(at_least, self.rules.window) {
+                if let Some(deal) = state.deal(asker, self.rules.window, Instant::now()) {
                     state.at_work += 1;
                     return Some((deal, AtWork(self)));
                 }
+                state.may_fall_late()
+            };
+            tokio::select! {
+                biased;
+                () = changed => {}
+                // Nobody tells when others fall behind.
+                () = tokio::time::sleep(LATE_MIN), if look_again => {}
             }
-            changed.await;
         }
     }
 
@@ -159,11 +165,6 @@ impl Board {
         }
         state.check_complete();
         self.wake(state);
-    }
-
-    /// Asks whether a lane may begin a block of its lease; false if it was recalled or the stage is over.
-    pub(crate) fn claim(&self, job: &Job, lease: LeaseId, index: u32) -> bool {
-        self.lock().plan_of(job).is_some_and(|plan| plan.claim(lease, index))
     }
 
     /// The bytes of a block.

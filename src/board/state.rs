@@ -1,13 +1,15 @@
 //! The stages of a download, and what is dealt in each.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Deal, Ending, Job, Manner};
+use super::{Asker, Deal, Ending, Job, Manner};
 use crate::error::Result;
 use crate::holds::Holds;
 use crate::limits::RECALL_BLOCKS_MIN;
 use crate::pace::Pace;
-use crate::plan::{Plan, Want};
+use crate::plan::{Lease, Plan, Want};
+use crate::stragglers::Stragglers;
 use crate::throttle::Throttle;
 
 /// What stands behind the board's mutex.
@@ -19,6 +21,9 @@ pub(super) struct State {
     /// Lanes that the server has been found to bear.
     pub(super) lanes_max: u32,
     pub(super) throttle: Option<Throttle>,
+    pub(super) stragglers: Stragglers,
+    /// The longest that an answer has taken to begin.
+    pub(super) answer_time: Duration,
     /// Who wants to be left alone.
     pub(super) holds: Holds,
     pub(super) changes: u32,
@@ -51,6 +56,8 @@ impl State {
             pace,
             lanes_max: u32::MAX,
             throttle,
+            stragglers: Stragglers::default(),
+            answer_time: Duration::ZERO,
             holds: Holds::default(),
             changes: 0,
             breaks: 0,
@@ -58,37 +65,73 @@ impl State {
     }
 
     /// What a lane is to do, if there is something.
-    pub(super) fn deal(&mut self, at_least: u32, window: u32) -> Option<Deal> {
+    pub(super) fn deal(&mut self, asker: &Asker, window: u32, now: Instant) -> Option<Deal> {
         match &mut self.stage {
             Stage::Unprobed => {
                 self.stage = Stage::Probing;
                 Some(Deal::Probe(self.manner))
             }
-            Stage::Running(job, plan) => {
-                let lanes = match job.manner {
-                    Manner::OneStream => 1,
-                    Manner::Ranges => u32::from(self.pace.allowed()).min(self.lanes_max),
-                };
-                if self.at_work >= lanes {
-                    return None;
-                }
-                let fair = plan.free_blocks().div_ceil(lanes);
-                let (at_most, below) = match job.sink.is_in_order() {
-                    true => ((window / lanes).max(1), plan.landed_prefix().saturating_add(window)),
-                    false => (u32::MAX, u32::MAX),
-                };
-                let at_least = if lanes == 1 { u32::MAX } else { at_least.min(fair).max(1) };
-                let want = Want { lanes, at_least, at_most, below };
-                let lease = match plan.lease(&want) {
-                    None if lanes > 1 && at_most == u32::MAX => {
-                        plan.recall(at_least.max(RECALL_BLOCKS_MIN))
-                    }
-                    lease => lease,
-                }?;
-                Some(Deal::Fetch(Arc::clone(job), lease))
+            Stage::Running(job, _) => {
+                let job = Arc::clone(job);
+                let lease = self.lease(asker, self.at_work, window, now)?;
+                Some(Deal::Fetch(job, lease))
             }
             Stage::Probing | Stage::Ending(_) | Stage::Over(_) => None,
         }
+    }
+
+    /// Something to fetch for a lane beside which `others` are at work: what is free, what a slow lane has
+    /// not begun, or what a late lane has.
+    pub(super) fn lease(
+        &mut self,
+        asker: &Asker,
+        others: u32,
+        window: u32,
+        now: Instant,
+    ) -> Option<Lease> {
+        let lanes = self.lanes();
+        let Stage::Running(job, plan) = &mut self.stage else { return None };
+        if others >= lanes {
+            return None;
+        }
+        let fair = plan.free_blocks().div_ceil(lanes);
+        let (at_most, below) = match job.sink.is_in_order() {
+            true => ((window / lanes).max(1), plan.landed_prefix().saturating_add(window)),
+            false => (u32::MAX, u32::MAX),
+        };
+        let at_least = if lanes == 1 { u32::MAX } else { asker.at_least.min(fair).max(1) };
+        let want = Want { lanes, at_least, at_most, below };
+        let mut lease = plan.lease(&want);
+        if lease.is_none() && lanes > 1 && at_most == u32::MAX {
+            lease = plan.recall(at_least.max(RECALL_BLOCKS_MIN));
+        }
+        if lease.is_none() {
+            // Under a rate limit a block takes its lane's share of it, whatever the connections can do.
+            let block_size = plan.block_size();
+            let price =
+                self.throttle.as_ref().map_or(Duration::ZERO, |rate| rate.price(block_size));
+            let share = price.saturating_mul(others + 1);
+            lease = plan.take_late(&asker.patience(share), now);
+            if lease.is_some() {
+                // The late lane may still wait for an answer that it has no use for now.
+                job.stir();
+            }
+        }
+        lease.inspect(|lease| plan.begun(lease.id, now))
+    }
+
+    /// Connections that there may be at present.
+    fn lanes(&self) -> u32 {
+        match &self.stage {
+            Stage::Running(job, _) if job.manner == Manner::OneStream => 1,
+            _ => u32::from(self.pace.allowed()).min(self.lanes_max),
+        }
+    }
+
+    /// Whether an idle lane should look again after a while, because others may fall behind.
+    pub(super) fn may_fall_late(&self) -> bool {
+        let is_running = matches!(self.stage, Stage::Running(..));
+        is_running && (1..self.lanes()).contains(&self.at_work)
     }
 
     /// The plan, if the stage is still the one of `job`.
@@ -105,6 +148,8 @@ impl State {
             && let (true, Some(size)) = (plan.is_complete(), plan.size())
         {
             let landed = Ending::Landed(Arc::clone(job), size);
+            // A lane may still fill what another has won.
+            job.cancel();
             self.stage = Stage::Ending(Next::Over(Ok(landed)));
         }
     }

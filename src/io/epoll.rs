@@ -8,13 +8,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::writers::Writers;
-use super::{Io, Received, Until, Work};
+use super::{Enough, Io, Received, Until, Work};
 use crate::block::Block;
 
 /// Runs `work` on this thread until its future ends.
@@ -33,10 +32,9 @@ pub(super) async fn receive(
     mut block: Block,
     max: usize,
     until: Until,
-    wait: Duration,
+    mut enough: Enough<'_>,
 ) -> (io::Result<Received>, Block) {
     let mut got = 0;
-    let deadline = tokio::time::Instant::now() + wait;
     while got < max {
         match stream.try_read(&mut block.spare_mut()[..max - got]) {
             Ok(0) if got == 0 => return (Ok(Received::End), block),
@@ -49,10 +47,15 @@ pub(super) async fn receive(
                 if got > 0 && until == Until::Some {
                     break;
                 }
-                match tokio::time::timeout_at(deadline, stream.readable()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) if got == 0 => return (Err(error), block),
-                    Ok(Err(_)) | Err(_) => break,
+                let readable = tokio::select! {
+                    biased;
+                    readable = stream.readable() => readable,
+                    () = &mut enough => break,
+                };
+                match readable {
+                    Ok(()) => {}
+                    Err(error) if got == 0 => return (Err(error), block),
+                    Err(_) => break,
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -12,9 +12,9 @@ mod writers;
 
 use std::fs::File;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 
@@ -42,21 +42,27 @@ pub(crate) enum Received {
     Bytes(usize),
     /// The peer has closed its side.
     End,
-    /// Nothing within the time given.
+    /// Nothing until it was enough.
     Nothing,
 }
 
 /// How much a receive waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// All the bytes asked for, unless the time runs out.
+    /// All the bytes asked for, unless it is enough before.
     All,
     /// Whatever comes first.
     Some,
 }
 
+/// Ends a wait: a receive goes on until this is ready, and then returns with what it has.
+///
+/// The kernel is then done with the block, unlike when the receive itself is dropped. Once ready, it is ready
+/// at every further poll.
+pub(crate) type Enough<'a> = Pin<&'a mut dyn Future<Output = ()>>;
+
 /// What a thread is told to do; see [`run`].
-pub(crate) type Work = Box<dyn FnOnce(Io) -> std::pin::Pin<Box<dyn Future<Output = ()>>> + Send>;
+pub(crate) type Work = Box<dyn FnOnce(Io) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 impl Io {
     /// Prepares the pool of this thread for many O_DIRECT writes.
@@ -101,18 +107,18 @@ impl Io {
 }
 
 impl Socket {
-    /// Receives at most `max` bytes into the block's spare part, for at most `wait`.
+    /// Receives at most `max` bytes into the block's spare part, until it is `enough`.
     pub(crate) async fn receive(
         &self,
         block: Block,
         max: usize,
         until: Until,
-        wait: Duration,
+        enough: Enough<'_>,
     ) -> (io::Result<Received>, Block) {
         debug_assert!(max > 0 && max <= block.wanted() - block.filled());
         match self {
-            Self::Uring(socket) => socket.receive(block, max, until, wait).await,
-            Self::Epoll(stream) => epoll::receive(stream, block, max, until, wait).await,
+            Self::Uring(socket) => socket.receive(block, max, until, enough).await,
+            Self::Epoll(stream) => epoll::receive(stream, block, max, until, enough).await,
         }
     }
 

@@ -27,7 +27,6 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use tokio::net::TcpStream;
@@ -35,7 +34,7 @@ use tokio_uring::buf::fixed::FixedBufRegistry;
 use tokio_uring::buf::{IoBuf, IoBufMut};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::{Io, Received, Until, Work};
+use super::{Enough, Io, Received, Until, Work};
 use crate::block::{Block, Pool};
 use crate::limits::{RING_ENTRIES, RING_ENTRIES_MIN};
 
@@ -198,7 +197,7 @@ impl Socket {
         mut block: Block,
         max: usize,
         until: Until,
-        wait: Duration,
+        enough: Enough<'_>,
     ) -> (io::Result<Received>, Block) {
         let flags = if until == Until::All { libc::MSG_WAITALL } else { 0 };
         let length = u32::try_from(max).unwrap_or(u32::MAX);
@@ -209,7 +208,7 @@ impl Socket {
         let (result, mut block) = tokio::select! {
             biased;
             done = &mut receive => done,
-            () = tokio::time::sleep(wait) => {
+            () = enough => {
                 self.cancel().await;
                 receive.await
             }

@@ -1,7 +1,7 @@
 //! Asks, follows redirects, and lets the gate judge what comes back.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Lane;
 use crate::board::Job;
@@ -22,6 +22,8 @@ pub(super) enum Judged {
     Changed(String),
     /// Ranges do not work here.
     Unranged(String),
+    /// No answer came in the time that was given for it.
+    Late,
 }
 
 /// One question, and what its answer must belong to.
@@ -30,6 +32,8 @@ struct Question<'a> {
     known: Option<&'a Version>,
     /// Whether to have the server send the range only of the known version.
     conditional: bool,
+    /// The longest that an answer may take, if a fresh connection is worth a try then.
+    patience: Option<Duration>,
 }
 
 /// A question that came to nothing.
@@ -53,12 +57,18 @@ impl Lane {
     /// Sends one request to the address that is this lane's, over as many redirects as are allowed.
     ///
     /// Where what the redirects once led to works no more, all lanes together find out where they lead now.
+    /// `patience` is for one answer to begin, and does not count what the server wants us to wait.
     /// Dropping the future closes the connection.
     ///
     /// # Errors
     /// Whatever the wire, a redirect or the gate's refusal gives; told with the URL's host and path where
     /// it is the server's.
-    pub(super) async fn ask(&mut self, ask: &Ask, job: Option<&Job>) -> Result<Judged> {
+    pub(super) async fn ask(
+        &mut self,
+        ask: &Ask,
+        job: Option<&Job>,
+        patience: Option<Duration>,
+    ) -> Result<Judged> {
         let address = self.fetch.address(self.number)?;
         self.address = address;
         let fetch = Arc::clone(&self.fetch);
@@ -67,7 +77,7 @@ impl Lane {
             None => fetch.left_version(),
         };
         let conditional = job.is_some_and(|job| !job.is_unconditional()) && ask.range.is_some();
-        let question = Question { ask, known: known.as_ref(), conditional };
+        let question = Question { ask, known: known.as_ref(), conditional, patience };
         loop {
             let mut way = fetch.way(address).await?;
             let lost = match self.walk(&mut way, &question).await {
@@ -84,12 +94,13 @@ impl Lane {
     /// Follows one way to its end.
     async fn walk(&mut self, way: &mut Way<'_>, question: &Question<'_>) -> Result<Judged, Lost> {
         loop {
-            let response = self.send(&way.route, question).await.map_err(|error| Lost {
+            let sent = self.send(&way.route, question).await.map_err(|error| Lost {
                 // The machine may be gone whose name the redirect gave.
                 may_have_expired: matches!(error.kind(), Kind::Connect | Kind::Resolve)
                     && !has_run_out(&error),
                 error,
             })?;
+            let Some(response) = sent else { return Ok(Judged::Late) };
             let head =
                 Head { status: response.status, http: response.http, headers: &response.headers };
             match gate::judge(&head, question.ask, question.known, SystemTime::now()) {
@@ -122,7 +133,8 @@ impl Lane {
         }
     }
 
-    async fn send(&mut self, route: &Route, question: &Question<'_>) -> Result<Response> {
+    /// Sends one request; `None` if its answer is late.
+    async fn send(&mut self, route: &Route, question: &Question<'_>) -> Result<Option<Response>> {
         self.wait_out_hold(route).await;
         let request = Request {
             route,
@@ -130,9 +142,12 @@ impl Lane {
             condition: question.known.filter(|_| question.conditional).and_then(Version::condition),
             head_timeout: self.fetch.options.stall_timeout,
         };
-        let response = self.fetch.options.client.ask(&self.io, &request).await?;
+        let patience = question.patience.unwrap_or(Duration::MAX);
+        let asked = self.fetch.options.client.ask(&self.io, &request);
+        let Ok(response) = tokio::time::timeout(patience, asked).await else { return Ok(None) };
+        let response = response?;
         self.pulse.waited = response.waited;
-        Ok(response)
+        Ok(Some(response))
     }
 
     /// A server that wants us to wait means all our connections to it.

@@ -1,4 +1,4 @@
-//! Brings one lease home: as many answers as it takes, from the byte reached.
+//! Brings a lease home: as many answers as it takes, from the byte reached.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,9 +10,9 @@ use super::writes::{Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
-use crate::limits::PROGRESS_BYTES_MIN;
+use crate::limits::{LATE_MIN, PROGRESS_BYTES_MIN, SLOW_MAX};
 use crate::meter::Event;
-use crate::units::{narrow, rate};
+use crate::units::{narrow, rate, wide};
 use crate::wire::has_run_out;
 
 /// One lease on its way.
@@ -28,13 +28,17 @@ pub(super) struct Haul<'a> {
     pub(super) block: Option<Block>,
     /// Blocks on their way into the sink, oldest first.
     pub(super) writes: Writes,
+    /// Times that the connection of this lease was replaced because it was too slow.
+    pub(super) replaced: u32,
 }
 
 /// Why a haul stops before its end.
 pub(super) enum Stop {
     /// This connection failed; the lease may be tried again.
     Failed(Error),
-    /// The stage is over, a sink failed or the rest was recalled: the board knows already.
+    /// This connection brings nothing or next to it; a fresh one goes on from the byte reached.
+    Slow,
+    /// The stage is over, a sink failed or another lane has the rest: the board knows already.
     LetGo,
 }
 
@@ -46,19 +50,29 @@ impl From<Error> for Stop {
 
 impl<'a> Haul<'a> {
     pub(super) fn new(lane: &'a mut Lane, job: Arc<Job>, lease: Lease) -> Self {
-        let first = lane.board.extent(&job, lease.blocks.start).map_or(0, |extent| extent.start);
-        let end = match job.version.size {
-            Some(_) => {
-                lane.board.extent(&job, lease.blocks.end - 1).map_or(first, |extent| extent.end)
-            }
-            None => u64::MAX,
-        };
-        Self { lane, job, lease, cursor: first, end, block: None, writes: Writes::default() }
+        let (cursor, end) = bounds(lane, &job, &lease);
+        let (block, writes) = (None, Writes::default());
+        Self { lane, job, lease, cursor, end, block, writes, replaced: 0 }
     }
 
-    /// Works until the lease has landed or must be given back. `first` is an answer that is there already.
+    /// Works until the lease has landed or was given back. `first` is an answer that is there already.
     pub(super) async fn run(mut self, first: Option<(Answer, Box<Response>)>, _: &AtWork<'_>) {
         self.job.sink.prepare(&self.lane.io, &self.lane.pool);
+        self.bring(first).await;
+        while let Some(more) = self.settle_all().await {
+            (self.cursor, self.end) = bounds(self.lane, &self.job, &more);
+            (self.lease, self.replaced) = (more, 0);
+            self.bring(None).await;
+        }
+    }
+
+    /// Receives the lease, and gives back what of it cannot be had.
+    async fn bring(&mut self, first: Option<(Answer, Box<Response>)>) {
+        if self.lease.twin {
+            let block = self.lease.blocks.start;
+            let message = format!("block {block} is late: asking for it once more");
+            self.lane.fetch.meter.tell(Event::Detail(message));
+        }
         let started = (Instant::now(), self.cursor);
         let fetch = Arc::clone(&self.lane.fetch);
         let mut tries = Tries::new(&fetch);
@@ -79,6 +93,7 @@ impl<'a> Haul<'a> {
                     continue;
                 }
                 Err(Stop::Failed(error)) => error,
+                Err(Stop::Slow) => continue,
                 Err(Stop::LetGo) => break,
             };
             if !self.goes_on(&mut tries, error, progress).await {
@@ -86,9 +101,35 @@ impl<'a> Haul<'a> {
             }
         }
         self.lane.pulse.rate = rate(self.cursor - started.1, started.0.elapsed());
-        self.settle_all().await;
-        let Self { lane, job, lease, .. } = self;
-        lane.board.give_back(&job, lease.id);
+        // Before the lease ends: a window of the file must be back when the block is dealt anew.
+        if let Some(block) = self.block.take() {
+            self.waste(block);
+            // This was no measure of what the lane can do.
+            self.lane.pulse.rate = 0.0;
+        }
+        self.lane.board.give_back(&self.job, self.lease.id);
+    }
+
+    /// Lets a block go that is not committed.
+    fn waste(&self, block: Block) {
+        self.lane.fetch.meter.waste(wide(block.filled()));
+        drop(block);
+    }
+
+    /// The block at the cursor.
+    pub(super) fn index(&self) -> u32 {
+        let at_cursor = || self.cursor / self.lane.fetch.block_size();
+        self.block
+            .as_ref()
+            .map_or_else(|| u32::try_from(at_cursor()).unwrap_or(u32::MAX), Block::index)
+    }
+
+    /// Waits until there is no use in going on: the stage is over, or another lane has the block at the
+    /// cursor.
+    pub(super) fn released(&self) -> impl Future<Output = ()> + use<> {
+        let (board, job) = (Arc::clone(&self.lane.board), Arc::clone(&self.job));
+        let (lease, index) = (self.lease.id, self.index());
+        async move { board.released(&job, lease, index).await }
     }
 
     /// One answer: asked for if it is not there, and received to its end.
@@ -98,6 +139,7 @@ impl<'a> Haul<'a> {
             None => self.request().await?,
         };
         self.job.responses.fetch_add(1, Relaxed);
+        self.lane.board.answered(response.waited);
         let fetch = Arc::clone(&self.lane.fetch);
         let _receiving = fetch.meter.connection();
         self.receive(&answer, response).await
@@ -110,14 +152,16 @@ impl<'a> Haul<'a> {
             _ => Some(self.cursor..self.end),
         };
         let ask = Ask { range };
-        let job = Arc::clone(&self.job);
+        let (job, released) = (Arc::clone(&self.job), self.released());
+        let patience = self.lane.board.answer_limit().filter(|_| self.replaced < SLOW_MAX);
         let judged = tokio::select! {
             biased;
-            () = job.cancelled() => return Err(Stop::LetGo),
-            judged = self.lane.ask(&ask, Some(&job)) => judged?,
+            () = released => return Err(Stop::LetGo),
+            judged = self.lane.ask(&ask, Some(&job), patience) => judged?,
         };
         match judged {
             Judged::Body(answer, response) => Ok((answer, response)),
+            Judged::Late => Err(self.replace()),
             Judged::Empty(_) => Err(self.anew(&Anew::Changed("the file is empty now".into()))),
             Judged::Changed(why) => Err(self.anew(&Anew::Changed(why))),
             Judged::Unranged(_) if !job.is_unconditional() && job.version.condition().is_some() => {
@@ -134,6 +178,14 @@ impl<'a> Haul<'a> {
         }
     }
 
+    /// Gives the connection up for a fresh one.
+    pub(super) fn replace(&mut self) -> Stop {
+        self.replaced += 1;
+        let message = "replacing a connection that is far slower than the others";
+        self.lane.fetch.meter.tell(Event::Detail(message.into()));
+        Stop::Slow
+    }
+
     /// The block at the cursor: the one that is being filled, or one from the sink, which may take its time.
     pub(super) async fn lend(&mut self) -> Result<Block, Stop> {
         if let Some(block) = self.block.take() {
@@ -144,21 +196,30 @@ impl<'a> Haul<'a> {
             return Err(Stop::LetGo);
         }
         let job = Arc::clone(&self.job);
-        loop {
+        let block = loop {
+            let released = self.released();
+            let lent = async {
+                match self.lease.twin {
+                    true => job.sink.lend_twin(&self.lane.pool, place).await,
+                    false => job.sink.lend(&self.lane.pool, place).await,
+                }
+            };
             tokio::select! {
                 biased;
-                () = job.cancelled() => return Err(Stop::LetGo),
-                block = job.sink.lend(&self.lane.pool, place) => return Ok(block),
+                () = released => return Err(Stop::LetGo),
+                block = lent => break block,
                 // Memory that a finished write still holds comes free only when it is settled.
                 done = self.writes.oldest() => self.settle(done)?,
             }
-        }
+        };
+        self.lane.board.begun(&self.job, self.lease.id);
+        Ok(block)
     }
 
     /// Where the block at the cursor belongs.
     fn place(&self) -> Place {
         let block_size = self.lane.fetch.block_size();
-        let index = u32::try_from(self.cursor / block_size).unwrap_or(u32::MAX);
+        let index = self.index();
         assert!(self.lease.blocks.contains(&index), "a lane stays within its lease");
         assert_eq!(self.cursor % block_size, 0, "a block is filled from its start");
         let size = self.job.version.size.unwrap_or(u64::MAX);
@@ -167,7 +228,7 @@ impl<'a> Haul<'a> {
 
     pub(super) async fn commit_if_full(&mut self) -> Result<(), Stop> {
         if let Some(block) = self.block.take_if(|block| block.is_full()) {
-            self.commit(block);
+            self.commit(block)?;
         }
         while self.writes.has_finished() {
             let done = self.writes.oldest().await;
@@ -176,15 +237,20 @@ impl<'a> Haul<'a> {
         Ok(())
     }
 
-    /// Starts to put a full block into the sink.
-    pub(super) fn commit(&mut self, block: Block) {
+    /// Starts to put a full block into the sink, unless another lane was faster.
+    pub(super) fn commit(&mut self, block: Block) -> Result<(), Stop> {
         let index = block.index();
         assert!(self.lease.blocks.contains(&index), "a lane writes only within its lease");
-        self.writes.start(&self.lane.io, &self.job, block);
+        if !self.lane.board.win(&self.job, self.lease.id, index) {
+            self.waste(block);
+            return Err(Stop::LetGo);
+        }
+        self.writes.start(&self.lane.io, &self.job, self.lease.id, block);
+        Ok(())
     }
 
     /// Takes note of the oldest write, which has finished.
-    fn settle(&mut self, (index, done): Written) -> Result<(), Stop> {
+    fn settle(&mut self, ((lease, index), done): Written) -> Result<(), Stop> {
         let block = match done {
             Ok(Ok(block)) => block,
             Ok(Err(error)) => {
@@ -203,7 +269,7 @@ impl<'a> Haul<'a> {
         if let (Some(follower), Some(block)) = (&self.job.follower, block) {
             follower.offer(block);
         }
-        self.lane.board.landed(&self.job, self.lease.id, index);
+        self.lane.board.landed(&self.job, lease, index);
         Ok(())
     }
 
@@ -213,17 +279,32 @@ impl<'a> Haul<'a> {
         block_size.min(self.job.version.size.unwrap_or(self.cursor) - start)
     }
 
-    /// Waits for all writes: none is in flight when the lane lets go of its lease.
-    async fn settle_all(&mut self) {
+    /// Waits for all writes: none is in flight when the lane lets go of the stage. Returns early with
+    /// something to do meanwhile, should they wait for a block that another lane is late with.
+    async fn settle_all(&mut self) -> Option<Lease> {
         while !self.writes.is_empty() {
-            let done = self.writes.oldest().await;
+            let done = tokio::select! {
+                biased;
+                done = self.writes.oldest() => done,
+                () = tokio::time::sleep(LATE_MIN) => {
+                    let asker = self.lane.pulse.asker(self.lane.fetch.block_size());
+                    match self.lane.board.more(&self.job, &asker) {
+                        Some(lease) => return Some(lease),
+                        None => continue,
+                    }
+                }
+            };
             // A failure is on the board; the other writes must end all the same.
             let _ = self.settle(done);
         }
+        None
     }
 
     /// Whether the lease is tried again after a failure; waits as long as the rules say.
     async fn goes_on(&self, tries: &mut Tries<'_>, error: Error, progress: u64) -> bool {
+        if !self.lane.board.holds(&self.job, self.lease.id, self.index()) {
+            return false;
+        }
         let board = Arc::clone(&self.lane.board);
         let fetch = Arc::clone(&self.lane.fetch);
         if self.job.manner == Manner::OneStream
@@ -239,13 +320,13 @@ impl<'a> Haul<'a> {
             }
             return false;
         }
-        let in_order = self.job.sink.is_in_order();
-        if has_run_out(&error) && !in_order && board.retire() {
+        // The lanes ahead wait for this block, and nobody else has it.
+        let is_needed = self.job.sink.is_in_order() && !board.is_shared(&self.job, self.index());
+        if has_run_out(&error) && !is_needed && board.retire() {
             return false;
         }
         let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
-            true if !in_order => return false,
-            // The lanes ahead wait for this lease, and nobody else is free to take it: ask again.
+            true if !is_needed => return false,
             true => {
                 let wait = error.wait_asked();
                 Error::new(Kind::Unavailable, error.to_string()).retry_after(wait)
@@ -256,7 +337,7 @@ impl<'a> Haul<'a> {
             Verdict::Again(wait) => {
                 tokio::select! {
                     biased;
-                    () = self.job.cancelled() => false,
+                    () = self.released() => false,
                     () = tokio::time::sleep(wait) => true,
                 }
             }
@@ -264,7 +345,7 @@ impl<'a> Haul<'a> {
                 *tries = Tries::new(tries.fetch());
                 true
             }
-            Verdict::GiveUp(_) if !in_order && board.retire() => false,
+            Verdict::GiveUp(_) if !is_needed && board.retire() => false,
             Verdict::GiveUp(error) => {
                 board.fail(error);
                 false
@@ -289,6 +370,14 @@ impl<'a> Haul<'a> {
         }
         Stop::LetGo
     }
+}
+
+/// The byte offsets of a lease; it ends nowhere while the size is unknown.
+fn bounds(lane: &Lane, job: &Job, lease: &Lease) -> (u64, u64) {
+    let first = lane.board.extent(job, lease.blocks.start).map_or(0, |extent| extent.start);
+    let last = || lane.board.extent(job, lease.blocks.end - 1);
+    let end = job.version.size.map_or(u64::MAX, |_| last().map_or(first, |extent| extent.end));
+    (first, end)
 }
 
 /// Whether a server that fails like this may have had enough of so many connections.

@@ -5,7 +5,8 @@
 //!     answer = ask(range)                  judged by the gate before a byte is written
 //!     for index in lease
 //!         block = sink.lend(index)         waits here and nowhere else
-//!         block = answer.fill(block)       stall clock around this
+//!         block = answer.fill(block)       clocks around this; ends when another lane has the block
+//!         board.win(index)                 a late block has several lanes: the first to fill it goes on
 //!         writes.push(sink.commit(block))  a task of this lane's own
 //!         settle(those already done)
 //!     settle(all)
@@ -26,7 +27,7 @@ use self::ask::Judged;
 use self::haul::Haul;
 use self::tries::{Tries, Verdict};
 use crate::block::Pool;
-use crate::board::{Anew, AtWork, Board, Deal, Job, Manner};
+use crate::board::{Anew, Asker, AtWork, Board, Deal, Job, Making, Manner, Step};
 use crate::error::{Error, Kind};
 use crate::fetch::{Fetch, Opened};
 use crate::gate::{Answer, Ask, Version};
@@ -52,12 +53,12 @@ pub(crate) struct Lane {
     pub(crate) syncs: JoinSet<()>,
 }
 
-/// The measured speed of a lane, for the size of its leases.
+/// The measured speed of a lane, for the size of its leases and for what it expects of others.
 #[derive(Default)]
 pub(crate) struct Pulse {
     /// Time from a request to its head.
     waited: Duration,
-    /// Bytes per second of the last lease.
+    /// Bytes per second of the last lease; zero while nothing is known.
     rate: f64,
 }
 
@@ -72,7 +73,7 @@ impl Lane {
     pub(crate) async fn run(mut self) {
         let board = Arc::clone(&self.board);
         while let Some((deal, at_work)) =
-            board.next(self.pulse.blocks(self.fetch.block_size())).await
+            board.next(&self.pulse.asker(self.fetch.block_size())).await
         {
             match deal {
                 Deal::Probe(manner) => self.probe(manner, &at_work).await,
@@ -130,7 +131,7 @@ impl Lane {
         fetch.start_anew();
         let mut tries = Tries::first(&fetch);
         loop {
-            let error = match self.ask(&ask, None).await {
+            let error = match self.ask(&ask, None, None).await {
                 Ok(Judged::Body(answer, response)) => return Some(Found::Body(answer, response)),
                 Ok(Judged::Empty(version)) => {
                     fetch.forget_left(&Anew::Changed("the file is empty now".into()));
@@ -146,6 +147,7 @@ impl Lane {
                     return None;
                 }
                 Ok(Judged::Unranged(why) | Judged::Changed(why)) => Error::new(Kind::Protocol, why),
+                Ok(Judged::Late) => Error::new(Kind::Stall, "the answer is late"),
                 Err(error) => error,
             };
             match tries.judge(error, 0) {
@@ -216,6 +218,12 @@ impl Lane {
 }
 
 impl Pulse {
+    fn asker(&self, block_size: u64) -> Asker {
+        let fill = Duration::try_from_secs_f64(as_f64(block_size) / self.rate).ok();
+        let block_time = fill.map(|fill| self.waited.saturating_add(fill));
+        Asker { at_least: self.blocks(block_size), block_time }
+    }
+
     /// The blocks below which the gap between two requests would show.
     fn blocks(&self, block_size: u64) -> u32 {
         let bytes = self.rate * self.waited.as_secs_f64() * LEASE_ROUND_TRIPS;

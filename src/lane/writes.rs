@@ -1,4 +1,4 @@
-//! The blocks of one lease that are on their way into the sink, each in a task of the lane's own.
+//! The blocks of one lane that are on their way into the sink, each in a task of the lane's own.
 //!
 //! They are tasks because a finished io_uring operation holds its block until it is polled: writes that
 //! nobody polls while their lane waits for memory would starve the pool.
@@ -12,18 +12,22 @@ use crate::block::Block;
 use crate::board::Job;
 use crate::error::Result;
 use crate::io::Io;
+use crate::plan::LeaseId;
 
-/// The writes of one lease, oldest first.
+/// The writes of one lane, oldest first.
 #[derive(Default)]
-pub(super) struct Writes(VecDeque<(u32, JoinHandle<Result<Option<Block>>>)>);
+pub(super) struct Writes(VecDeque<(Place, JoinHandle<Result<Option<Block>>>)>);
 
-/// The end of a write: the block's number, and its memory if that is still ours.
-pub(super) type Written = (u32, Result<Result<Option<Block>>, JoinError>);
+/// Which lease a block belongs to, and its number.
+type Place = (LeaseId, u32);
+
+/// The end of a write: the lease and the block's number, and its memory if that is still ours.
+pub(super) type Written = (Place, Result<Result<Option<Block>>, JoinError>);
 
 impl Writes {
     /// Starts to put a full block into the sink.
-    pub(super) fn start(&mut self, io: &Io, job: &Arc<Job>, block: Block) {
-        let (index, io, job) = (block.index(), io.clone(), Arc::clone(job));
+    pub(super) fn start(&mut self, io: &Io, job: &Arc<Job>, lease: LeaseId, block: Block) {
+        let (place, io, job) = ((lease, block.index()), io.clone(), Arc::clone(job));
         let write = tokio::task::spawn_local(async move {
             if !job.sink.may_block_for_ever() {
                 return job.sink.commit(&io, block).await;
@@ -34,7 +38,7 @@ impl Writes {
                 () = job.cancelled() => Ok(None),
             }
         });
-        self.0.push_back((index, write));
+        self.0.push_back((place, write));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,8 +52,8 @@ impl Writes {
 
     /// Waits for the oldest; for ever if there is none. Dropping the future loses nothing.
     pub(super) async fn oldest(&mut self) -> Written {
-        let Some((index, write)) = self.0.front_mut() else { std::future::pending().await };
-        let done = (*index, write.await);
+        let Some((place, write)) = self.0.front_mut() else { std::future::pending().await };
+        let done = (*place, write.await);
         self.0.pop_front();
         done
     }

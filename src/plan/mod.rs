@@ -1,17 +1,22 @@
 //! Leases runs of blocks and takes them back.
 //!
-//! The plan knows which blocks of one file are free, leased or landed, and nothing of bytes, time or
-//! connections. Every block is in exactly one of the three states at any time; a landed block stays landed.
+//! The plan knows which blocks of one file are free, leased or landed, and nothing of connections.
+//! Every block is in exactly one of the three states at any time; a landed block stays landed. A block that
+//! is late in the making (`late`) may be leased to a few lanes; it belongs to the first that has all of it.
 
 mod bits;
+mod late;
 #[cfg(test)]
 mod resume_properties;
 mod runs;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use late::Patience;
+
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::limits;
@@ -40,10 +45,12 @@ pub(crate) struct Lease {
     pub id: LeaseId,
     /// The blocks, by index; never empty.
     pub blocks: Range<u32>,
+    /// Another lane has begun its only block, and is late.
+    pub twin: bool,
 }
 
 /// Names one lease of one plan; ids are not dealt twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LeaseId(u32);
 
 /// What a lane would like to lease.
@@ -67,6 +74,13 @@ struct Out {
     missing: u32,
     /// The first block that its lane has not begun.
     claimed: u32,
+    /// The block that its lane is filling or asking for, which is not taken away before somebody has all of
+    /// it.
+    making: Option<u32>,
+    /// Since when its lane waits for the server alone; `None` while it waits for memory.
+    since: Option<Instant>,
+    /// When something came for the block last, and how many bytes it has.
+    heard: Option<(Instant, u64)>,
 }
 
 impl Plan {
@@ -134,6 +148,11 @@ impl Plan {
         self.size
     }
 
+    /// Size of a block in bytes; the last one may be shorter.
+    pub(crate) fn block_size(&self) -> u64 {
+        self.block_size
+    }
+
     /// Number of blocks; `None` while the size is unknown.
     pub(crate) fn blocks(&self) -> Option<u32> {
         self.blocks
@@ -180,6 +199,7 @@ impl Plan {
         let granted = out.blocks.contains(&index);
         if granted {
             out.claimed = out.claimed.max(index + 1);
+            (out.making, out.since, out.heard) = (Some(index), None, None);
         }
         granted
     }
@@ -208,12 +228,15 @@ impl Plan {
         self.next = LeaseId(id.0.wrapping_add(1));
         let out = Out {
             missing: blocks.end - blocks.start,
-            claimed: blocks.start,
+            claimed: blocks.start + 1,
             blocks: blocks.clone(),
+            making: Some(blocks.start),
+            since: None,
+            heard: None,
         };
         let before = self.leases.insert(id, out);
         assert!(before.is_none(), "lease {id:?} is dealt twice");
-        Lease { id, blocks }
+        Lease { id, blocks, twin: false }
     }
 
     /// Notes that a block of a lease is in the file. The lease ends with its last block.
@@ -229,6 +252,7 @@ impl Plan {
             "block {index} landed outside {lease:?} {:?}",
             out.blocks
         );
+        assert_ne!(out.making, Some(index), "block {index} of {lease:?} landed before it was won");
         assert!(self.landed.insert(index), "block {index} of {lease:?} landed twice");
         out.missing -= 1;
         if out.missing == 0 {
@@ -240,14 +264,18 @@ impl Plan {
         }
     }
 
-    /// Ends a lease: its blocks that have not landed are free again.
+    /// Ends a lease: what its lane has not won is free again, unless another lane fills it too. What it has
+    /// won lands yet.
     ///
     /// Does nothing if the lease has ended already, so a lane may give back whatever it still has.
     pub(crate) fn give_back(&mut self, lease: LeaseId) {
-        if let Some(out) = self.leases.remove(&lease) {
-            let freed = self.free_missing(out.blocks);
-            assert_eq!(freed, out.missing, "{lease:?} miscounted what it misses");
-        }
+        let Some(out) = self.leases.get(&lease) else { return };
+        let (making, end) = (out.making, out.blocks.end);
+        let from = making.unwrap_or(out.claimed).min(end);
+        let is_shared = making.is_some_and(|block| self.holders(block) > 1);
+        // Blocks are begun in order, so that none of these has landed.
+        self.free.insert(from + u32::from(is_shared)..end);
+        self.cut(lease, from);
     }
 
     /// Recalls the tail of a lease: it now ends at `end`, and its blocks from there that have not landed

@@ -1,6 +1,7 @@
 //! The plan against a model: a set of free blocks, a set of leases, a set of landed blocks.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -9,12 +10,36 @@ use super::*;
 /// Wants a whole free run.
 const ALL: Want = Want { lanes: 1, at_least: u32::MAX, at_most: u32::MAX, below: u32::MAX };
 
+/// Beyond this a lease is late.
+const LIMIT: Duration = Duration::from_secs(10);
+const PATIENCE: Patience = Patience { limit: LIMIT, own: Duration::ZERO };
+
 #[derive(Clone, Debug)]
 enum Op {
     Lease(Want),
-    Land { lease: usize, block: usize },
-    GiveBack { lease: usize },
-    Recall { at_least: u32 },
+    /// The lane goes on to its next block.
+    Claim {
+        lease: usize,
+    },
+    /// The lane has all of its block.
+    Win {
+        lease: usize,
+    },
+    /// A block that was won is in the file.
+    Land {
+        lease: usize,
+        block: usize,
+    },
+    GiveBack {
+        lease: usize,
+    },
+    Recall {
+        at_least: u32,
+    },
+    /// Some seconds pass, and an idle lane looks for what is late.
+    Late {
+        seconds: u64,
+    },
 }
 
 fn wants() -> impl Strategy<Value = Want> {
@@ -25,43 +50,108 @@ fn wants() -> impl Strategy<Value = Want> {
 fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => wants().prop_map(Op::Lease),
+        9 => any::<usize>().prop_map(|lease| Op::Claim { lease }),
+        9 => any::<usize>().prop_map(|lease| Op::Win { lease }),
         9 => any::<(usize, usize)>().prop_map(|(lease, block)| Op::Land { lease, block }),
         1 => any::<usize>().prop_map(|lease| Op::GiveBack { lease }),
         2 => (0..6u32).prop_map(|at_least| Op::Recall { at_least }),
+        6 => (0..12u64).prop_map(|seconds| Op::Late { seconds }),
     ]
 }
 
 /// The model: what a correct plan must look like.
-#[derive(Default)]
 struct Model {
+    now: Instant,
     free: BTreeSet<u32>,
     landed: BTreeSet<u32>,
-    leases: Vec<(Lease, BTreeSet<u32>)>,
+    leases: Vec<Held>,
+}
+
+/// What a lane has: blocks on their way to the disk, one in the making, some not begun.
+struct Held {
+    id: LeaseId,
+    won: BTreeSet<u32>,
+    making: Option<u32>,
+    rest: BTreeSet<u32>,
+    since: Instant,
+}
+
+impl Held {
+    fn is_late(&self, now: Instant) -> bool {
+        now - self.since >= LIMIT
+    }
+
+    fn is_done(&self) -> bool {
+        self.won.is_empty() && self.making.is_none() && self.rest.is_empty()
+    }
 }
 
 impl Model {
+    fn new(plan: &Plan) -> Self {
+        let free = (0..plan.blocks().unwrap()).collect();
+        Self { now: Instant::now(), free, landed: BTreeSet::new(), leases: Vec::new() }
+    }
+
     fn apply(&mut self, plan: &mut Plan, op: &Op) {
         match op {
             Op::Lease(want) => self.lease(plan, want),
+            Op::Claim { lease } => self.claim(plan, *lease),
+            Op::Win { lease } => self.win(plan, *lease),
             Op::Land { lease, block } => {
-                let Some(at) = self.pick(*lease) else { return };
-                let missing: Vec<u32> = self.leases[at].1.iter().copied().collect();
-                let block = missing[block % missing.len()];
-                assert!(plan.claim(self.leases[at].0.id, block));
-                plan.landed(self.leases[at].0.id, block);
-                self.landed.insert(block);
-                self.leases[at].1.remove(&block);
-                self.forget_done();
+                let Some(held) = self.pick(*lease).map(|at| &mut self.leases[at]) else { return };
+                let won: Vec<u32> = held.won.iter().copied().collect();
+                let Some(block) = won.get(block % won.len().max(1)) else { return };
+                plan.landed(held.id, *block);
+                held.won.remove(block);
+                assert!(self.landed.insert(*block), "block {block} landed twice");
             }
             Op::GiveBack { lease } => {
                 let Some(at) = self.pick(*lease) else { return };
-                let (lease, missing) = self.leases.remove(at);
-                plan.give_back(lease.id);
-                plan.give_back(lease.id);
-                self.free.extend(missing);
+                let held = &mut self.leases[at];
+                plan.give_back(held.id);
+                plan.give_back(held.id);
+                self.free.append(&mut held.rest);
+                let made = held.making.take();
+                self.free.extend(made.filter(|block| self.makers(*block) == 0));
             }
             Op::Recall { at_least } => self.recall(plan, *at_least),
+            Op::Late { seconds } => {
+                self.now += Duration::from_secs(*seconds);
+                self.late(plan);
+            }
         }
+        self.leases.retain(|held| !held.is_done());
+    }
+
+    fn claim(&mut self, plan: &mut Plan, lease: usize) {
+        let Some(held) = self.pick(lease).map(|at| &mut self.leases[at]) else { return };
+        if held.making.is_none() {
+            let Some(next) = held.rest.pop_first() else { return };
+            held.making = Some(next);
+        }
+        assert!(plan.claim(held.id, held.making.unwrap()));
+        plan.begun(held.id, self.now);
+        held.since = self.now;
+    }
+
+    /// The first who has a block takes it from all others.
+    fn win(&mut self, plan: &mut Plan, lease: usize) {
+        let Some(at) = self.pick(lease) else { return };
+        let Some(block) = self.leases[at].making.take() else { return };
+        self.leases[at].won.insert(block);
+        self.leases[at].since = self.now;
+        let losers = self.makers(block);
+        assert_eq!(plan.win(self.leases[at].id, block, self.now), u32::try_from(losers).ok());
+        for held in self.leases.iter_mut().filter(|held| held.making == Some(block)) {
+            assert!(held.rest.is_empty(), "a block was doubled before what follows was taken");
+            held.making = None;
+            assert!(!plan.holds(held.id, block) && !plan.claim(held.id, block));
+            assert_eq!(plan.win(held.id, block, self.now), None, "a block was won twice");
+        }
+    }
+
+    fn makers(&self, block: u32) -> usize {
+        self.leases.iter().filter(|held| held.making == Some(block)).count()
     }
 
     /// What one lane loses another gets, and only of what is not begun.
@@ -69,14 +159,52 @@ impl Model {
         let Some(taken) = plan.recall(at_least) else { return };
         assert!(self.free.is_empty(), "recalled although something is free");
         assert!(taken.blocks.len() >= units::narrow(u64::from(at_least.max(1))));
-        let victim = self.leases.iter_mut().find(|(lease, _)| lease.blocks.end == taken.blocks.end);
-        let (lease, missing) = victim.expect("recalled from nobody");
-        lease.blocks.end = taken.blocks.start;
-        let blocks = missing.split_off(&taken.blocks.start);
-        assert_eq!(blocks, taken.blocks.clone().collect::<BTreeSet<_>>(), "a block had landed");
-        assert!(!plan.claim(lease.id, taken.blocks.start), "the old lane may still begin it");
-        self.leases.push((taken, blocks));
-        self.forget_done();
+        self.take_rest(plan, &taken);
+    }
+
+    fn take_rest(&mut self, plan: &mut Plan, taken: &Lease) {
+        let last = taken.blocks.end - 1;
+        let victim = self.leases.iter_mut().find(|held| held.rest.contains(&last));
+        let victim = victim.expect("recalled from nobody");
+        let blocks = victim.rest.split_off(&taken.blocks.start);
+        assert_eq!(blocks, taken.blocks.clone().collect::<BTreeSet<_>>(), "a block was begun");
+        assert!(!plan.claim(victim.id, taken.blocks.start), "the old lane may still begin it");
+        self.hold(plan, taken);
+    }
+
+    /// Only from those who are late, and a second lane gets only what nobody can give up.
+    fn late(&mut self, plan: &mut Plan) {
+        let late = |held: &&Held| held.is_late(self.now);
+        let Some(taken) = plan.take_late(&PATIENCE, self.now) else {
+            let rests = self.leases.iter().filter(late).all(|held| held.rest.is_empty());
+            assert!(rests, "what a late lane has not begun is left to it");
+            for block in self.leases.iter().filter(late).filter_map(|held| held.making) {
+                let all = self
+                    .leases
+                    .iter()
+                    .filter(|held| held.making == Some(block))
+                    .all(|held| late(&held));
+                assert!(!all || self.makers(block) >= 3, "block {block} is left to the late");
+            }
+            return;
+        };
+        if !taken.twin {
+            let victim = self.leases.iter().find(|held| held.rest.contains(&taken.blocks.start));
+            assert!(victim.as_ref().is_some_and(late));
+            return self.take_rest(plan, &taken);
+        }
+        assert_eq!(taken.blocks.len(), 1);
+        let mut makers = self.leases.iter().filter(|held| held.making == Some(taken.blocks.start));
+        assert!(makers.all(|held| held.is_late(self.now)));
+        assert!((1..3).contains(&self.makers(taken.blocks.start)));
+        self.hold(plan, &taken);
+    }
+
+    fn hold(&mut self, plan: &mut Plan, lease: &Lease) {
+        plan.begun(lease.id, self.now);
+        let mut rest: BTreeSet<u32> = lease.blocks.clone().collect();
+        let (making, won) = (rest.pop_first(), BTreeSet::new());
+        self.leases.push(Held { id: lease.id, won, making, rest, since: self.now });
     }
 
     fn lease(&mut self, plan: &mut Plan, want: &Want) {
@@ -88,19 +216,15 @@ impl Model {
         assert_eq!(Some(lease.blocks.start), lowest, "not the lowest run");
         assert!(!lease.blocks.is_empty() && lease.blocks.end <= want.below);
         assert!(lease.blocks.len() <= units::narrow(u64::from(want.at_most.max(1))));
-        let blocks: BTreeSet<u32> = lease.blocks.clone().collect();
-        for block in &blocks {
-            assert!(self.free.remove(block), "block {block} was leased or landed already");
+        for block in lease.blocks.clone() {
+            assert!(self.free.remove(&block), "block {block} was leased or landed already");
         }
-        self.leases.push((lease, blocks));
+        assert!(!lease.twin);
+        self.hold(plan, &lease);
     }
 
     fn pick(&self, number: usize) -> Option<usize> {
         (!self.leases.is_empty()).then(|| number % self.leases.len())
-    }
-
-    fn forget_done(&mut self) {
-        self.leases.retain(|(_, missing)| !missing.is_empty());
     }
 
     fn agrees(&self, plan: &Plan) {
@@ -122,10 +246,17 @@ fn length(plan: &Plan, index: u32) -> u64 {
 /// Lands whatever is left, lease by lease.
 fn finish(plan: &mut Plan) {
     while let Some(lease) = plan.lease(&ALL) {
-        for block in lease.blocks.rev() {
-            plan.landed(lease.id, block);
+        for block in lease.blocks {
+            land(plan, lease.id, block);
         }
     }
+}
+
+/// A block from its first byte to the disk.
+fn land(plan: &mut Plan, lease: LeaseId, block: u32) {
+    assert!(plan.claim(lease, block));
+    assert_eq!(plan.win(lease, block, Instant::now()), Some(0));
+    plan.landed(lease, block);
 }
 
 proptest! {
@@ -134,13 +265,14 @@ proptest! {
         size in 0..2000u64, block_size in 1..40u64, ops in prop::collection::vec(ops(), 0..300)
     ) {
         let mut plan = Plan::new(Some(size), block_size).unwrap();
-        let mut model = Model { free: (0..plan.blocks().unwrap()).collect(), ..Model::default() };
+        let mut model = Model::new(&plan);
         for op in &ops {
             model.apply(&mut plan, op);
             model.agrees(&plan);
         }
-        for (lease, _) in model.leases.drain(..) {
-            plan.give_back(lease.id);
+        for held in model.leases.drain(..) {
+            plan.give_back(held.id);
+            held.won.iter().for_each(|block| plan.landed(held.id, *block));
         }
         finish(&mut plan);
         prop_assert!(plan.is_complete() && plan.is_idle());
@@ -178,7 +310,7 @@ proptest! {
             if index + 1 == blocks && !landed_first {
                 plan.ended(size);
             }
-            plan.landed(lease.id, index);
+            land(&mut plan, lease.id, index);
         }
         prop_assert!(!plan.is_complete() || !landed_first);
         plan.ended(size);
@@ -223,12 +355,11 @@ fn a_stream_that_ends_without_a_byte_is_complete() {
 fn a_stream_that_ends_while_nobody_has_the_lease_leaves_its_rest_free() {
     let mut plan = Plan::new(None, 10).unwrap();
     let lease = plan.lease(&ALL).unwrap();
-    plan.landed(lease.id, 1);
+    land(&mut plan, lease.id, 0);
     plan.give_back(lease.id);
     plan.ended(35);
     assert_eq!(plan.free_blocks(), 3);
-    assert_eq!(plan.lease(&ALL).unwrap().blocks, 0..1);
-    assert_eq!(plan.lease(&ALL).unwrap().blocks, 2..4);
+    assert_eq!(plan.lease(&ALL).unwrap().blocks, 1..4);
 }
 
 #[test]
@@ -245,7 +376,7 @@ fn more_blocks_than_can_be_tracked_is_wrong_usage() {
 fn a_block_cannot_land_twice() {
     let mut plan = Plan::new(Some(3), 1).unwrap();
     let lease = plan.lease(&ALL).unwrap();
-    plan.landed(lease.id, 1);
+    land(&mut plan, lease.id, 1);
     plan.landed(lease.id, 1);
 }
 

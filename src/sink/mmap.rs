@@ -9,7 +9,9 @@
 //! and nobody else has a reason to touch it. Another process that truncates it all the same has the kernel
 //! refuse to receive (EFAULT), or ends this one with SIGBUS at a store of ours: a failure, never a wrong byte
 //! under the target name, and the reason why nothing is mapped unless `--write mmap` asks for it. Windows into
-//! the mapping do not overlap: the plan leases each block to one lane at a time.
+//! the mapping do not overlap: the plan leases each block to one lane at a time, and the second lane of a late
+//! block gets memory of its own. That is written into the file when the window is back, so that nobody
+//! receives into it any more.
 
 #![expect(
     unsafe_code,
@@ -17,19 +19,39 @@
 )]
 
 use std::any::Any;
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::PathBuf;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
+use tokio::sync::Notify;
 
 use super::Part;
 use crate::block::{Block, Place};
 use crate::error::{Error, Escaped, Kind, Result};
+use crate::io::Io;
 use crate::units::narrow;
 
 pub(crate) struct Mmap {
+    file: Arc<File>,
+    path: PathBuf,
     /// `None` for an empty file, which cannot be mapped.
-    mapping: Option<Arc<MmapRaw>>,
+    shared: Option<Arc<Shared>>,
+}
+
+/// The mapping, and which windows of it are out.
+struct Shared {
+    mapping: MmapRaw,
+    lent: Mutex<HashSet<u32>>,
+    returned: Notify,
+}
+
+/// A window that is out. Dropping it says that nobody fills it any more.
+struct Window {
+    shared: Arc<Shared>,
+    index: u32,
 }
 
 impl Mmap {
@@ -41,8 +63,9 @@ impl Mmap {
             let message = "the server does not say the size, so the file cannot be mapped";
             return Err(Error::new(Kind::Usage, message).hint("use --write auto"));
         };
+        let (file, target) = (Arc::clone(part.file()), part.target().to_owned());
         if size == 0 {
-            return Ok(Self { mapping: None });
+            return Ok(Self { file, path: target, shared: None });
         }
         match crate::sys::allocate(part.file(), size) {
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
@@ -60,20 +83,94 @@ impl Mmap {
             .len(narrow(size))
             .map_raw(&**part.file())
             .map_err(|error| part.failed("map", error))?;
-        Ok(Self { mapping: Some(Arc::new(mapping)) })
+        let shared = Shared { mapping, lent: Mutex::default(), returned: Notify::new() };
+        Ok(Self { file, path: target, shared: Some(Arc::new(shared)) })
     }
 
     /// Lends the window of the mapping that belongs to `place`.
     pub(super) fn lend(&self, place: Place) -> Block {
-        let mapping = self.mapping.as_ref().expect("proof: an empty file has no block to lend");
-        let offset = narrow(place.offset);
+        let shared = self.shared.as_ref().expect("proof: an empty file has no block to lend");
+        let (mapping, offset) = (&shared.mapping, narrow(place.offset));
         assert!(offset + place.length <= mapping.len(), "a block must lie inside the mapped file");
         // SAFETY: `offset` is inside the mapping, as just asserted.
         let start = unsafe { mapping.as_mut_ptr().add(offset) };
         let start = NonNull::new(start).expect("proof: mmap never returns null");
-        let keep: Arc<dyn Any + Send + Sync> = Arc::<MmapRaw>::clone(mapping);
+        let first = shared.lent().insert(place.index);
+        assert!(first, "a window of the file has one owner at a time");
+        let keep: Arc<dyn Any + Send + Sync> =
+            Arc::new(Window { shared: Arc::clone(shared), index: place.index });
         // SAFETY: the range lies inside the mapping, which `keep` holds; see the module doc for overlap and
         // contents.
         unsafe { Block::window(start, place, keep) }
+    }
+
+    /// Writes a block that is none of the mapping's windows, once that window is back.
+    pub(super) async fn commit(&self, io: &Io, block: Block) -> Result<Block> {
+        if block.is_window() {
+            return Ok(block);
+        }
+        if let Some(shared) = &self.shared {
+            shared.until_returned(block.index()).await;
+        }
+        let length = block.filled();
+        let (written, block) = io.write(&self.file, block, length).await;
+        match written {
+            Ok(()) => Ok(block),
+            Err(error) => Err(Error::local("write", &self.path, error)),
+        }
+    }
+}
+
+impl Shared {
+    fn lent(&self) -> std::sync::MutexGuard<'_, HashSet<u32>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a window is with nobody.
+    async fn until_returned(&self, index: u32) {
+        loop {
+            let returned = self.returned.notified();
+            if !self.lent().contains(&index) {
+                return;
+            }
+            returned.await;
+        }
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.shared.lent().remove(&self.index);
+        self.shared.returned.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_second_copy_goes_into_the_file_when_the_window_is_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let part = Part::create(&dir.path().join("f")).unwrap();
+        let mmap = Mmap::open(&part, Some(8192)).unwrap();
+        let place = Place { index: 1, offset: 4096, length: 4096 };
+        let (mut window, mut copy) = (mmap.lend(place), Block::own(place));
+        copy.fill_from(&[2; 4096]);
+        runtime.block_on(async {
+            let io = Io::Epoll(Rc::default());
+            let mut commit = pin!(mmap.commit(&io, copy));
+            let mut context = std::task::Context::from_waker(Waker::noop());
+            assert!(commit.as_mut().poll(&mut context).is_pending());
+            window.fill_from(&[1; 4096]);
+            drop(window);
+            commit.await.unwrap();
+        });
+        assert_eq!(mmap.lend(place).padded(4096), [2; 4096]);
     }
 }

@@ -119,13 +119,27 @@ impl Sink {
         }
     }
 
+    /// Lends a block for a place that another lane is filling as well.
+    ///
+    /// It has memory of its own where the window of the file is with the other lane, and where blocks that
+    /// wait for this one may have all of the pool.
+    pub(crate) async fn lend_twin(&self, pool: &Pool, place: Place) -> Block {
+        match self {
+            Self::Mmap(_) | Self::Stream(_) | Self::Chunks(_) => Block::own(place),
+            Self::Direct(_) | Self::Buffered(_) | Self::Discard => pool.lend(place).await,
+        }
+    }
+
     /// Puts a full block where it belongs and returns it, if the memory is still ours.
+    ///
+    /// Of the lanes that fill the same block only the one that has won it may commit it.
     pub(crate) async fn commit(&self, io: &Io, block: Block) -> Result<Option<Block>> {
         assert!(block.is_full(), "only full blocks are committed");
         match self {
             Self::Direct(direct) => direct.commit(io, block).await.map(Some),
             Self::Buffered(buffered) => buffered.commit(io, block).await.map(Some),
-            Self::Mmap(_) | Self::Discard => Ok(Some(block)),
+            Self::Mmap(mmap) => mmap.commit(io, block).await.map(Some),
+            Self::Discard => Ok(Some(block)),
             Self::Stream(stream) => stream.commit(block).await.map(|()| None),
             Self::Chunks(chunks) => chunks.commit(block).await.map(|()| None),
         }

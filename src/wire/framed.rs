@@ -1,7 +1,6 @@
 //! A body in chunks or until the connection closes: hyper takes the frames off, one copy into the block.
 
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -12,7 +11,7 @@ use super::head::{Driver, View};
 use super::raw;
 use crate::block::Block;
 use crate::error::{Error, Escaped, Kind, Result};
-use crate::io::Received;
+use crate::io::{Enough, Received};
 
 /// The connection while such a body is on it.
 pub(super) struct Framed {
@@ -44,24 +43,29 @@ impl Framed {
         &mut self,
         mut block: Block,
         max: usize,
-        wait: Duration,
+        mut enough: Enough<'_>,
     ) -> (Result<Received>, Block) {
         if let Some(error) = self.failed.take() {
             return (Err(error), block);
         }
-        let deadline = tokio::time::Instant::now() + wait;
         let mut got = 0;
         while got < max && !self.ended {
             if self.frame.is_empty() {
-                match tokio::time::timeout_at(deadline, self.next_frame()).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(error)) if got == 0 => return (Err(error), block),
-                    Err(_) if got == 0 => return (Ok(Received::Nothing), block),
-                    Ok(Err(error)) => {
+                let next = tokio::select! {
+                    biased;
+                    next = self.next_frame() => next,
+                    () = &mut enough => match got {
+                        0 => return (Ok(Received::Nothing), block),
+                        _ => break,
+                    },
+                };
+                match next {
+                    Ok(()) => continue,
+                    Err(error) if got == 0 => return (Err(error), block),
+                    Err(error) => {
                         self.failed = Some(error);
                         break;
                     }
-                    Err(_) => break,
                 }
             }
             let count = block.fill_from(&self.frame[..self.frame.len().min(max - got)]);

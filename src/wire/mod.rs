@@ -24,13 +24,14 @@ pub(crate) use dial::has_run_out;
 pub(crate) use route::Route;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use crate::block::Block;
 use crate::error::Result;
-use crate::io::Received;
+use crate::io::{Enough, Received};
 use crate::limits::DRAIN_BYTES_MAX;
 
 /// What to ask for. The URL and the credentials that may go there are the route's.
@@ -66,7 +67,7 @@ enum Body {
 }
 
 impl Response {
-    /// Receives at most `max` body bytes into the block, for at most `wait`.
+    /// Receives at most `max` body bytes into the block, until it is `enough`.
     ///
     /// `Received::End` is the clean end of the body. Dropping the future loses the connection and the
     /// block's bytes.
@@ -77,11 +78,11 @@ impl Response {
         &mut self,
         block: Block,
         max: usize,
-        wait: Duration,
+        enough: Enough<'_>,
     ) -> (Result<Received>, Block) {
         match &mut self.body {
-            Body::Raw(raw) => raw.fill(block, max, wait).await,
-            Body::Framed(framed) => framed.fill(block, max, wait).await,
+            Body::Raw(raw) => raw.fill(block, max, enough).await,
+            Body::Framed(framed) => framed.fill(block, max, enough).await,
         }
     }
 
@@ -108,9 +109,9 @@ impl Response {
         let deadline = tokio::time::Instant::now() + wait;
         while raw.left() > 0 {
             let max = block.wanted() - block.filled();
-            let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let enough = pin!(tokio::time::sleep_until(deadline));
             let received;
-            (received, block) = raw.fill(block, max, rest).await;
+            (received, block) = raw.fill(block, max, enough).await;
             if !matches!(received, Ok(Received::Bytes(_))) {
                 return;
             }

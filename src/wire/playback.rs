@@ -99,7 +99,8 @@ async fn read(mut response: Response, block_bytes: usize) -> Played {
     let mut body = Vec::new();
     let broken = loop {
         let block = Block::own(Place { index: 0, offset: 0, length: block_bytes });
-        let (received, block) = response.fill(block, block_bytes, PATIENCE).await;
+        let enough = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        let (received, block) = response.fill(block, block_bytes, enough).await;
         body.extend_from_slice(block.bytes());
         match received {
             Ok(Received::Bytes(count)) => assert_eq!(count, block.filled(), "bytes are counted"),

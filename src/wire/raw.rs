@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
@@ -14,7 +13,7 @@ use super::head::Driver;
 use super::tls::Tls;
 use crate::block::Block;
 use crate::error::{Error, Kind, Result, reason};
-use crate::io::{Io, Received, Socket, Until};
+use crate::io::{Enough, Io, Received, Socket, Until};
 use crate::units::{narrow, wide};
 
 /// The connection while such a body is on it.
@@ -72,7 +71,7 @@ impl Raw {
         &mut self,
         mut block: Block,
         max: usize,
-        wait: Duration,
+        enough: Enough<'_>,
     ) -> (Result<Received>, Block) {
         let max = max.min(narrow(self.left.min(wide(max))));
         if max == 0 {
@@ -86,8 +85,8 @@ impl Raw {
             return (Ok(Received::Bytes(count)), block);
         }
         let (received, block) = match &mut self.tls {
-            Some(tls) => tls.receive(&self.socket, block, max, wait).await,
-            None => self.socket.receive(block, max, Until::All, wait).await,
+            Some(tls) => tls.receive(&self.socket, block, max, enough).await,
+            None => self.socket.receive(block, max, Until::All, enough).await,
         };
         let received = match received {
             Ok(Received::End) => Err(Error::new(

@@ -12,7 +12,6 @@ use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection};
@@ -22,7 +21,7 @@ use url::Url;
 
 use crate::block::{Block, Place};
 use crate::error::{Error, Escaped, Kind, Result, reason};
-use crate::io::{Received, Socket, Until};
+use crate::io::{Enough, Received, Socket, Until};
 use crate::limits::TLS_READ_BYTES;
 
 /// A TLS session and the ciphertext that it has not been fed yet.
@@ -135,9 +134,8 @@ impl Tls {
         socket: &Socket,
         mut block: Block,
         max: usize,
-        wait: Duration,
+        mut enough: Enough<'_>,
     ) -> (io::Result<Received>, Block) {
-        let deadline = tokio::time::Instant::now() + wait;
         let mut got = 0;
         while got < max {
             match self.session.reader().read(&mut block.spare_mut()[..max - got]) {
@@ -151,8 +149,7 @@ impl Tls {
                 Err(error) if got == 0 => return (Err(error), block),
                 Err(_) => break,
             }
-            let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
-            match self.more(socket, rest).await {
+            match self.more(socket, enough.as_mut()).await {
                 Ok(true) => {}
                 Ok(false) if got == 0 => return (Ok(Received::Nothing), block),
                 Err(error) if got == 0 => return (Err(error), block),
@@ -170,8 +167,8 @@ impl Tls {
         fed && state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0)
     }
 
-    /// Feeds the session, from the socket if nothing is buffered; false if nothing came in time.
-    async fn more(&mut self, socket: &Socket, wait: Duration) -> io::Result<bool> {
+    /// Feeds the session, from the socket if nothing is buffered; false if nothing came until it was enough.
+    async fn more(&mut self, socket: &Socket, enough: Enough<'_>) -> io::Result<bool> {
         if self.feed()? {
             return Ok(true);
         }
@@ -179,7 +176,7 @@ impl Tls {
         block.clear();
         self.cipher.used = 0;
         let max = block.wanted();
-        let (received, block) = socket.receive(block, max, Until::Some, wait).await;
+        let (received, block) = socket.receive(block, max, Until::Some, enough).await;
         self.cipher.block = Some(block);
         match received? {
             Received::Bytes(_) => {}

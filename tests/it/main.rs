@@ -14,6 +14,7 @@ mod regress;
 mod security;
 mod serial;
 mod serve;
+mod stall;
 mod stream;
 mod talk;
 mod target;

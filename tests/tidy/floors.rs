@@ -5,7 +5,18 @@ use crate::source::{Source, has_word, is_letter};
 /// The floors from the ground up; a module knows its own floor and those below.
 const FLOORS: [&[&str]; 6] = [
     &["error", "units", "meter", "limits"],
-    &["plan", "gate", "retry", "name", "throttle", "pace", "alternates", "holds", "renewal"],
+    &[
+        "plan",
+        "gate",
+        "retry",
+        "name",
+        "throttle",
+        "pace",
+        "alternates",
+        "holds",
+        "renewal",
+        "stragglers",
+    ],
     &["block", "io", "sys", "aside"],
     &["wire", "sink", "ledger", "digest"],
     &["options", "engine", "board", "fetch", "lane"],

@@ -5,6 +5,7 @@
 //! two hosts that are one machine, two ports, two schemes.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::CANARY;
 use crate::harness::Run;
@@ -228,11 +229,13 @@ fn a_redirect_through_another_origin_takes_nothing_along() {
 fn an_alternate_gets_secrets_only_at_the_typed_origin() {
     let file = File::new((8 << 20) + 3);
     let digest = format!("blake3={}", blake3::hash(&file.whole()));
-    let home = Origin::new().file("/f.bin", file).file("/twin.bin", file).start();
-    let other = Origin::new().file("/twin.bin", file).start();
+    // Slow enough that every address is asked before others have fetched its share.
+    let slow = |_: &Request, reply: Reply| reply.dribble(32 << 10, Duration::from_millis(50));
+    let twin = || Origin::new().bent("/twin.bin", file, slow);
+    let home = twin().bent("/f.bin", file, slow).start();
+    let other = twin().start();
     let named = home.url("/twin.bin").replace("127.0.0.1", "localhost");
-    let secure = Origin::new().file("/twin.bin", file).tls(Certificate::valid_for("localhost"));
-    let secure = secure.start();
+    let secure = twin().tls(Certificate::valid_for("localhost")).start();
     let run = Run::new(&home.url("/f.bin")).args(["-b", "64k", "-c", "8", "--checksum", &digest]);
     let run = run.args(["-k", "--no-sync", "-u", &format!("user:{CANARY}")]);
     let run = run.args(["-H", &format!("Cookie: {CANARY}"), "-H", &format!("X-Token: {CANARY}")]);
