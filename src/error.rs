@@ -196,6 +196,11 @@ impl Error {
         error.because(source)
     }
 
+    /// What the system said, if that is the cause.
+    pub(crate) fn system(&self) -> Option<&std::io::Error> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
     /// A copy to tell a second listener: same kind and sentence, the source as text.
     pub fn repeat(&self) -> Self {
         let mut copy = Self::new(self.kind, self.message.clone());

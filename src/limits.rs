@@ -159,6 +159,8 @@ pub const CHUNKS_MAX: usize = 4;
 
 /// Longest file name in bytes that we make up: room for a suffix below the usual 255.
 pub const NAME_BYTES_MAX: usize = 200;
+/// The latest date that a file gets, since 1970: the last one that ext4 knows, in the year 2446.
+pub const MODIFIED_MAX: Duration = Duration::from_secs(0x3_7fff_ffff);
 /// Below this many bytes `--write auto` takes the page cache: up to here the open and the fsync cost most.
 ///
 /// Measured on ext4 over virtio, kernel 6.18, 2 cores, whole durable runs from nginx on the same machine

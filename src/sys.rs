@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -123,18 +123,39 @@ pub(crate) fn is_our_own(meta: &std::fs::Metadata) -> bool {
 ///
 /// # Errors
 /// `ErrorKind::AlreadyExists` if `to` exists. Where the file system has no such rename, a hard link and an
-/// unlink give the same guarantee.
+/// unlink give the same guarantee; `ErrorKind::Unsupported` where it has no hard links either.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     fault::check("rename")?;
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            std::fs::hard_link(from, to)?;
-            // The name is right by now; a second one that cannot be removed is no reason to fail.
-            let _ = std::fs::remove_file(from);
-            Ok(())
+            match std::fs::hard_link(from, to) {
+                Err(error) if has_no_links(&error) => Err(io::ErrorKind::Unsupported.into()),
+                Err(error) => Err(error),
+                Ok(()) => {
+                    // The name is right by now; a second one that cannot be removed is no reason to fail.
+                    let _ = std::fs::remove_file(from);
+                    Ok(())
+                }
+            }
         }
         done => Ok(done?),
     }
+}
+
+/// Whether a hard link was refused because the file system has none (link(2)).
+fn has_no_links(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS))
+}
+
+/// Whether a sync was refused because there is none for this file (fsync(2)): nothing is lost by it, and
+/// nothing is durable.
+pub(crate) fn has_no_sync(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS))
+}
+
+/// Opens a directory to sync it.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path)
 }
 
 /// Raises the soft limit on locked memory to the hard limit: rings and registered blocks count against it.

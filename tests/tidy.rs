@@ -72,6 +72,11 @@ fn only_the_faces_print_and_exit() {
 }
 
 #[test]
+fn f31_no_time_is_measured_by_dates() {
+    hold(&["src"], code::dates);
+}
+
+#[test]
 fn nothing_unwraps_without_a_proof() {
     hold(&["src"], code::unwraps);
 }

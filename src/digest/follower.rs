@@ -174,8 +174,8 @@ impl Reader {
             match self.next() {
                 Step::Take(block) => self.hash_block(&block),
                 Step::Read(length) => {
-                    if let Err(source) = self.hash_file(length) {
-                        break Err(Error::local("read back", &name_of(&self.file), source));
+                    if let Err(error) = self.hash_file(length) {
+                        break Err(error);
                     }
                 }
                 Step::Tell => break Ok(self.hasher.finish()),
@@ -217,8 +217,12 @@ impl Reader {
         self.count(block.filled());
     }
 
-    fn hash_file(&mut self, length: usize) -> io::Result<()> {
-        read_back(&self.file, &mut self.buffer, self.done, length)?;
+    fn hash_file(&mut self, length: usize) -> Result<()> {
+        let read = read_back(&self.file, &mut self.buffer, self.done, length);
+        read.map_err(|(offset, source)| {
+            let action = format!("read back from byte {offset} of");
+            Error::local(&action, &name_of(&self.file), source)
+        })?;
         self.hasher.update(&self.buffer[..length]);
         self.count(length);
         Ok(())
@@ -236,18 +240,24 @@ const READ_BYTES: u64 = DIGEST_READ_BYTES as u64;
 const _: () = assert!(READ_BYTES.is_multiple_of(BLOCK_SIZE_MIN));
 
 /// Fills the first `length` bytes of the buffer from `offset`; asks for the whole buffer, because O_DIRECT
-/// wants a whole length at the end of the file too.
-fn read_back(file: &File, buffer: &mut [u8], offset: u64, length: usize) -> io::Result<()> {
+/// wants a whole length at the end of the file too. A failure tells the offset it happened at.
+fn read_back(
+    file: &File,
+    buffer: &mut [u8],
+    offset: u64,
+    length: usize,
+) -> Result<(), (u64, io::Error)> {
     let mut filled = 0;
     while filled < length {
-        match file.read_at(&mut buffer[filled..], offset + wide(filled)) {
+        let at = offset + wide(filled);
+        match file.read_at(&mut buffer[filled..], at) {
             Ok(0) => {
                 let sentence = "the file is shorter than what was written";
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, sentence));
+                return Err((at, io::Error::new(io::ErrorKind::UnexpectedEof, sentence)));
             }
             Ok(more) => filled += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err((at, error)),
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::open::date_for_file;
 use super::partial::Left;
 use super::{Existing, Fetch, Goal, Opened, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
@@ -19,7 +20,7 @@ use crate::meter::{Event, Meter, Phase};
 use crate::name;
 use crate::options::{Connections, Options, Outcome, Target, Verified, Write};
 use crate::pace::Pace;
-use crate::sink::{Chunk, Publish, Sink, StreamTo, directory_of};
+use crate::sink::{Chunk, Named, Publish, Sink, StreamTo, directory_of};
 use crate::throttle::Throttle;
 
 /// What to fetch, and for whom.
@@ -267,9 +268,10 @@ async fn finish(
     let partial = job.take_partial();
     let path = partial.as_ref().map(|partial| partial.part.target().to_owned());
     let sync = fetch.options.sync;
+    let mut durable = false;
     if let Some(mut partial) = partial {
-        let publish =
-            Publish { modified: job.version.modified(), overwrite: fetch.options.overwrite, sync };
+        let modified = job.version.modified().map(date_for_file);
+        let publish = Publish { modified, overwrite: fetch.options.overwrite, sync };
         partial.check(size)?;
         partial.part.prepare(&publish)?;
         if sync {
@@ -278,11 +280,15 @@ async fn finish(
             partial.believe_sync(synced)?;
         }
         partial.check(size)?;
-        partial.part.publish(&publish)?;
-        partial.done();
+        let named = partial.publish(&publish)?;
+        durable = named == Named::Durable;
+        if let Named::Unsynced(Some(why)) = named {
+            let what = "the file is on disk, but a power cut may take its name";
+            fetch.meter.tell(Event::Notice(format!("{what}: cannot sync the directory: {why}")));
+        }
     }
     Ok(Outcome {
-        durable: sync && path.is_some(),
+        durable,
         path,
         io,
         write: job.sink.name(),

@@ -11,6 +11,7 @@ use crate::board::{Anew, Job, Manner};
 use crate::digest::{self, Checksum, Follower};
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Answer, Version};
+use crate::limits::MODIFIED_MAX;
 use crate::meter::{Event, Meter};
 use crate::name;
 use crate::options::{Verified, Write};
@@ -280,7 +281,7 @@ impl Existing {
     /// Same size and date to the second, as HTTP tells them, is the same file; anything else is in the way.
     fn compare(&self, version: &Version, path: &Path) -> Result<Opened> {
         let same_date = match (self.modified, version.modified()) {
-            (Some(ours), Some(theirs)) => seconds(ours) == seconds(theirs),
+            (Some(ours), Some(theirs)) => seconds(ours) == seconds(date_for_file(theirs)),
             _ => false,
         };
         if version.size == Some(self.size) && same_date {
@@ -298,6 +299,12 @@ fn clear_if_right(compared: Result<Opened>, path: &Path) -> Result<Opened> {
         Left::clear(path);
     }
     compared
+}
+
+/// The date that a file gets for one that a server gave: file systems end earlier than HTTP does, and a date
+/// that they bend would not be found again.
+pub(super) fn date_for_file(given: SystemTime) -> SystemTime {
+    given.min(SystemTime::UNIX_EPOCH + MODIFIED_MAX)
 }
 
 fn seconds(time: SystemTime) -> Option<u64> {

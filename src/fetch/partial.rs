@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result, reason};
 use crate::gate::Version;
 use crate::ledger::{Extents, FORMAT, Found, Head, Ledger};
 use crate::plan::Plan;
-use crate::sink::{Part, ledger_path};
+use crate::sink::{Named, Part, Publish, ledger_path};
 use crate::sys;
 
 /// The files beside the target while it is not complete. Dropped, they stay for another run if the ledger
@@ -229,23 +229,32 @@ impl Partial {
     }
 
     /// Takes note of the last sync. After one that failed nothing that is not durable is believed, now or
-    /// by another run.
+    /// by another run; one that there is not loses nothing.
     ///
     /// # Errors
     /// The failure.
     pub(crate) fn believe_sync(&self, synced: Result<()>) -> Result<()> {
-        match (&synced, &self.ledger) {
-            (Err(error), Some(ledger)) if error.kind() != Kind::Interrupted => ledger.lose(),
-            _ => {}
+        if let (Err(error), Some(ledger)) = (&synced, &self.ledger)
+            && error.kind() != Kind::Interrupted
+            && !error.system().is_some_and(sys::has_no_sync)
+        {
+            ledger.lose();
         }
         synced
     }
 
-    /// The file has its name: there is nothing left to remember.
-    pub(crate) fn done(&self) {
-        if let Some(ledger) = &self.ledger {
+    /// Gives the file its name; then there is nothing left to remember.
+    ///
+    /// # Errors
+    /// As [`Part::publish`].
+    pub(crate) fn publish(&mut self, how: &Publish) -> Result<Named> {
+        let named = self.part.publish(how);
+        if self.part.is_published()
+            && let Some(ledger) = &self.ledger
+        {
             ledger.forget();
         }
+        named
     }
 
     /// Removes the files: nothing in them counts any more.

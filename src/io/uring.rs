@@ -61,8 +61,11 @@ impl std::fmt::Display for Refusal {
 
 /// Tries whether a ring can be made and entered: a filter may allow the one and not the other.
 pub(crate) fn probe() -> Result<(), Refusal> {
-    let ring = io_uring::IoUring::new(RING_ENTRIES_MIN).map_err(Refusal)?;
-    let mut ring = ring;
+    let mut ring = io_uring::IoUring::new(RING_ENTRIES_MIN).map_err(Refusal)?;
+    if !ring.params().is_feature_nodrop() {
+        // A completion could be lost, and its block with it.
+        return Err(Refusal(io::Error::from_raw_os_error(libc::EINVAL)));
+    }
     // What can do this can do all we need: cancelling by descriptor came with Linux 5.19.
     let socket = UnixDatagram::unbound().map_err(Refusal)?;
     let target = types::CancelBuilder::fd(types::Fd(socket.as_raw_fd())).all();

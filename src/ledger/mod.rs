@@ -44,7 +44,8 @@ pub(crate) struct Ledger {
     /// The part file by a description of its own: a failed sync is told once a description, and the last
     /// sync of the download must not miss it.
     part: Arc<File>,
-    directory: Arc<File>,
+    /// `None` where one may write to the directory and not read it.
+    directory: Option<Arc<File>>,
     /// Bytes that a line waits for.
     line_bytes: u64,
     state: Mutex<State>,
@@ -177,7 +178,7 @@ impl Ledger {
         Ok(Self {
             file: Arc::new(file),
             part: Arc::new(crate::sys::reopen(part)?),
-            directory: Arc::new(File::open(directory)?),
+            directory: crate::sys::open_directory(directory).ok().map(Arc::new),
             path,
             line_bytes: crash::line_bytes(LEDGER_WRITE_BYTES_MIN.max(size / LEDGER_WRITES)),
             state: Mutex::new(state),
@@ -333,9 +334,14 @@ impl Due {
         S: Future<Output = io::Result<()>>,
     {
         let ledger = &self.ledger;
-        if let Err(error) = sync(Arc::clone(&ledger.part)).await {
-            ledger.lose();
-            return Err(error);
+        match sync(Arc::clone(&ledger.part)).await {
+            Ok(()) => {}
+            // Nothing is lost, and nothing is durable: what that means is for the last sync to say.
+            Err(error) if crate::sys::has_no_sync(&error) => return Ok(()),
+            Err(error) => {
+                ledger.lose();
+                return Err(error);
+            }
         }
         crash::point();
         let is_anchored = {
@@ -348,8 +354,8 @@ impl Due {
         };
         // A line that is not durable is a line less to believe, and no more.
         let mut anchored = sync(Arc::clone(&ledger.file)).await.is_ok();
-        if !is_anchored {
-            anchored = anchored && sync(Arc::clone(&ledger.directory)).await.is_ok();
+        if !is_anchored && let Some(directory) = &ledger.directory {
+            anchored = anchored && sync(Arc::clone(directory)).await.is_ok();
             ledger.lock().is_anchored = anchored;
         }
         Ok(())

@@ -6,10 +6,12 @@
 //!
 //! # Why the `unsafe` here is sound
 //! The file is the part file that this process created, locked and allocated; its name starts with a dot
-//! and nobody else has a reason to touch it. Another process that truncates it all the same ends this one
-//! with SIGBUS: a crash, never a wrong byte under the target name. Windows into the mapping do not overlap:
-//! the plan leases each block to one lane at a time, and the second lane of a late block gets memory of its
-//! own. That is written into the file when the window is back, so that nobody receives into it any more.
+//! and nobody else has a reason to touch it. Another process that truncates it all the same has the kernel
+//! refuse to receive (EFAULT), or ends this one with SIGBUS at a store of ours: a failure, never a wrong byte
+//! under the target name, and the reason why nothing is mapped unless `--write mmap` asks for it. Windows
+//! into the mapping do not overlap: the plan leases each block to one lane at a time, and the second lane of
+//! a late block gets memory of its own. That is written into the file when the window is back, so that
+//! nobody receives into it any more.
 
 #![expect(
     unsafe_code,

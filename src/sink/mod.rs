@@ -13,7 +13,7 @@ mod stream;
 
 pub use chunks::Chunk;
 pub(crate) use chunks::Chunks;
-pub(crate) use part::{Part, Publish, directory_of, ledger_path};
+pub(crate) use part::{Named, Part, Publish, directory_of, ledger_path};
 pub(crate) use stream::{Stream, StreamTo};
 
 use std::fs::File;

@@ -1,15 +1,19 @@
 //! The part file: where bytes wait, unseen under the target's name, until all of them are right and on disk.
 
+mod publish;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use publish::{Named, Publish};
+
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, OFlags};
-use tokio::sync::oneshot;
 
 use crate::crash;
 use crate::error::{Error, Escaped, Kind, Result};
@@ -26,13 +30,6 @@ pub(crate) struct Part {
     is_locked: bool,
     kept: AtomicBool,
     published: bool,
-}
-
-/// What publishing gives the file, and what it may replace.
-pub(crate) struct Publish {
-    pub(crate) modified: Option<SystemTime>,
-    pub(crate) overwrite: bool,
-    pub(crate) sync: bool,
 }
 
 impl Part {
@@ -178,76 +175,6 @@ impl Part {
         Error::local(action, &self.target, error)
     }
 
-    /// Gives the file its mode and time.
-    ///
-    /// # Errors
-    /// `Kind::LocalIo` if somebody has replaced the part file.
-    pub(crate) fn prepare(&self, how: &Publish) -> Result<()> {
-        self.check_identity()?;
-        let mode = Permissions::from_mode(0o666 & !crate::sys::umask());
-        let set = fault::check("set mode").and_then(|()| self.file.set_permissions(mode));
-        set.map_err(|error| self.failed("set the mode of", error))?;
-        crash::point();
-        let Some(modified) = how.modified else { return Ok(()) };
-        let set = fault::check("set time").and_then(|()| self.file.set_modified(modified));
-        set.map_err(|error| self.failed("set the time of", error))
-    }
-
-    /// Waits until the disk has the file. A failure is final: the pages that could not be written are lost
-    /// (`fsync(2)`). Dropping the future abandons the file.
-    pub(crate) async fn sync(&self) -> Result<()> {
-        let (tell, told) = oneshot::channel();
-        let file = Arc::clone(&self.file);
-        // On a thread of its own, since a disk in trouble may take minutes and nothing must wait for it.
-        let started = std::thread::Builder::new().name("ringpull-sync".into()).spawn(move || {
-            // Nobody may wait any more.
-            let _ = tell.send(fault::check("last sync").and_then(|()| file.sync_all()));
-        });
-        let synced = match started {
-            Ok(_) => told.await.unwrap_or_else(|_| Err(io::Error::other("its thread has died"))),
-            Err(_) => self.file.sync_all(),
-        };
-        synced.map_err(|error| self.failed("sync", error))
-    }
-
-    /// Gives the file its name, without replacing unless that is allowed, and makes the name durable.
-    ///
-    /// # Errors
-    /// `Kind::Exists` if the target has appeared and may not be replaced.
-    pub(crate) fn publish(&mut self, how: &Publish) -> Result<()> {
-        self.check_identity()?;
-        let directory = directory_of(&self.target);
-        // Opened before the rename: afterwards a failure would leave a file under the target's name.
-        let opened = match how.sync {
-            true => {
-                let opened = fault::check("open directory").and_then(|()| File::open(directory));
-                Some(opened.map_err(|error| Error::local("open", directory, error))?)
-            }
-            false => None,
-        };
-        crash::point();
-        let renamed = match how.overwrite {
-            true => fault::check("rename").and_then(|()| std::fs::rename(&self.path, &self.target)),
-            false => crate::sys::rename_new(&self.path, &self.target),
-        };
-        renamed.map_err(|error| self.failed("rename to", error))?;
-        self.published = true;
-        crash::point();
-        let sync =
-            |directory: File| fault::check("sync directory").and_then(|()| directory.sync_all());
-        match opened.map(sync) {
-            // Some file systems cannot sync a directory; the file itself is safe by then.
-            Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => {
-                if !how.overwrite && is_at(&self.file, &self.target) {
-                    // The name is not durable: it must not look as if it were.
-                    let _ = std::fs::remove_file(&self.target);
-                }
-                Err(Error::local("sync", directory_of(&self.target), error))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Someone may have replaced or removed the part file meanwhile: only what we wrote is published.
     fn check_identity(&self) -> Result<()> {
         if is_at(&self.file, &self.path) {
@@ -354,6 +281,3 @@ fn busy(target: &Path) -> Error {
 
 /// What `st_blocks` counts (inode(7)).
 const STAT_BLOCK_BYTES: u64 = 512;
-
-#[cfg(test)]
-mod tests;

@@ -5,6 +5,7 @@
 //! ledger, which nobody else can read.
 
 mod again;
+mod look;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

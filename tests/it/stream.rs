@@ -19,7 +19,7 @@ fn streaming(origin: &Running) -> Run {
 }
 
 #[test]
-fn the_body_is_all_that_comes_out() {
+fn f33_the_body_is_all_that_comes_out() {
     let origin = origin();
     for io in backends() {
         let outcome = streaming(&origin).args(["--io", io]).finish();
@@ -50,7 +50,7 @@ fn a_stream_has_no_sink_of_another_kind() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_download() {
+fn f30_a_reader_that_goes_away_ends_the_download() {
     let origin = origin();
     for io in backends() {
         let mut started = streaming(&origin).args(["--io", io]).start();
@@ -131,7 +131,7 @@ fn a_gap_that_never_comes_does_not_hold_the_end_up() {
 }
 
 #[test]
-fn a_fifo_gets_the_bytes_in_order_and_stays_a_fifo() {
+fn f33_a_fifo_gets_the_bytes_in_order_and_stays_a_fifo() {
     use std::os::unix::fs::FileTypeExt;
     let origin = origin();
     let run = Run::new(&origin.url("/f.bin")).args(["-o", "pipe", "-b", "64k", "-c", "4"]);

@@ -13,6 +13,8 @@ const RING: [&str; 2] = ["src/io/uring", "src/engine"];
 const PRINTERS: [&str; 3] = ["src/main", "src/cli", "src/report"];
 /// Who may name standard output as a descriptor.
 const STREAM: [&str; 1] = ["src/sink/stream"];
+/// Who may ask for the date: what reads or writes dates of HTTP. Anything else measures time, and dates jump.
+const DATES: [&str; 2] = ["src/lane/ask", "src/serve"];
 /// How far above an `unsafe` its reason may begin, in lines.
 const REASON_LINES: usize = 6;
 
@@ -82,6 +84,15 @@ pub(crate) fn printing(source: &Source) -> Vec<String> {
     source.own_code().filter_map(judge).collect()
 }
 
+/// Time is measured by clocks that do not jump (F31).
+pub(crate) fn dates(source: &Source) -> Vec<String> {
+    if source.is_in(&DATES) {
+        return Vec::new();
+    }
+    let found = source.own_code().filter(|(_, code)| has_word(code, "SystemTime::now"));
+    found.map(|(line, _)| source.at(line, "measure time by `Instant`: dates jump")).collect()
+}
+
 /// Outside of tests nothing unwraps, and an `expect` gives its proof.
 pub(crate) fn unwraps(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
@@ -144,6 +155,13 @@ mod samples {
     fn the_ring_is_found_outside_its_place() {
         assert_eq!(found("src/lane.rs", "// io_uring\nuse tokio_uring::fs;\n", ring), [2]);
         assert!(found("src/engine/start.rs", "use tokio_uring::Runtime;\n", ring).is_empty());
+    }
+
+    #[test]
+    fn a_date_is_found_where_time_is_measured() {
+        let text = "let now = SystemTime::now();\n";
+        assert_eq!(found("src/board/mod.rs", text, dates), [1]);
+        assert!(found("src/serve/mod.rs", text, dates).is_empty());
     }
 
     #[test]

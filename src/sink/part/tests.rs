@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::FileExt;
 
-use super::super::{Manner, Sink};
 use super::*;
 
 const NEW: Publish = Publish { modified: None, overwrite: false, sync: true };
@@ -129,4 +128,54 @@ fn a_file_that_was_cut_off_is_noticed_even_when_it_has_its_size_again() {
     assert_eq!(part.check_whole(100_000, false).unwrap_err().kind(), Kind::LocalIo);
     part.file().set_len(100_000).unwrap();
     assert!(!part.is_allocated(100_000));
+}
+
+#[test]
+fn f26_a_whole_file_whose_directory_fails_is_a_part_file_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("f");
+    let mut part = Part::create(&target).unwrap();
+    let path = part.path.clone();
+    part.file().write_all_at(b"all of it", 0).unwrap();
+    part.keep();
+    part.prepare(&NEW).unwrap();
+    assert_eq!(part.publish(&Publish { sync: false, ..NEW }).unwrap(), Named::Unsynced(None));
+    let broken = Err(io::Error::from_raw_os_error(libc::EIO));
+    assert_eq!(part.settle_name(&NEW, broken).unwrap_err().kind(), Kind::LocalIo);
+    assert!(!part.is_published() && !target.exists());
+    drop(part);
+    assert_eq!(std::fs::read(&path).unwrap(), b"all of it");
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    let mut part = Part::reopen(&target).unwrap().unwrap();
+    assert_eq!(part.publish(&NEW).unwrap(), Named::Durable);
+    assert_eq!(std::fs::read(&target).unwrap(), b"all of it");
+}
+
+#[test]
+fn f26_a_target_that_was_replaced_stays_though_its_directory_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("f");
+    std::fs::write(&target, "old").unwrap();
+    let how = Publish { overwrite: true, sync: false, ..NEW };
+    let mut part = Part::create(&target).unwrap();
+    part.file().write_all_at(b"new", 0).unwrap();
+    part.publish(&how).unwrap();
+    let broken = Err(io::Error::from_raw_os_error(libc::EIO));
+    part.settle_name(&how, broken).unwrap_err();
+    assert!(part.is_published());
+    assert_eq!(std::fs::read(&target).unwrap(), b"new");
+}
+
+#[test]
+fn f26_a_directory_that_has_no_sync_leaves_the_name_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("f");
+    let mut part = Part::create(&target).unwrap();
+    part.publish(&Publish { sync: false, ..NEW }).unwrap();
+    for errno in [libc::EINVAL, libc::EOPNOTSUPP, libc::ENOSYS, libc::EACCES] {
+        let refused = Err(io::Error::from_raw_os_error(errno));
+        let named = part.settle_name(&NEW, refused).unwrap();
+        assert!(matches!(named, Named::Unsynced(Some(_))), "{errno}");
+    }
+    assert!(part.is_published() && target.exists());
 }

@@ -1,4 +1,5 @@
-//! The faults of servers, caches, proxies and networks, each under the number that its tests are named after.
+//! The faults of servers, caches, proxies, networks and file systems (`local`), each under the number that
+//! its tests are named after.
 //!
 //! Every scenario runs on every backend, over one and over eight connections. What all of them hold stands in
 //! `ends`. Most faults come at four turns: in the first answer, in the second, in all but the first, in all.
@@ -18,6 +19,7 @@ mod expiry;
 mod framing;
 mod heads;
 mod limits;
+mod local;
 mod net;
 mod ranges;
 mod redirects;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{file, notes, origin, refuse, refuse_bits};
+use super::{assert_fetched_once, file, notes, origin, refuse, refuse_bits};
 use crate::harness::{Outcome, Run};
 use crate::origin::{Latch, Origin};
 use crate::ways::backends;
@@ -25,7 +25,7 @@ fn assert_written(outcome: &Outcome, write: &str) {
 }
 
 #[test]
-fn a_file_system_that_cannot_allocate_still_takes_the_file() {
+fn f13_a_file_system_that_cannot_allocate_still_takes_the_file() {
     for errno in [libc::EOPNOTSUPP, libc::ENOSYS] {
         for write in ["auto", "direct", "buffered"] {
             each(write, |run| {
@@ -37,7 +37,7 @@ fn a_file_system_that_cannot_allocate_still_takes_the_file() {
 }
 
 #[test]
-fn what_cannot_be_allocated_is_not_mapped() {
+fn f13_what_cannot_be_allocated_is_not_mapped() {
     each("mmap", |run| {
         let outcome = run.filter(refuse(libc::SYS_fallocate, libc::EOPNOTSUPP)).finish();
         outcome.assert_fails(7, &["--write", "f.bin"]);
@@ -45,7 +45,7 @@ fn what_cannot_be_allocated_is_not_mapped() {
 }
 
 #[test]
-fn a_refused_allocation_that_is_a_failure_is_said() {
+fn f01_a_refused_allocation_that_is_a_failure_is_said() {
     for (errno, word) in [(libc::ENOSPC, "space"), (libc::EDQUOT, "quota"), (libc::EIO, "error")] {
         for write in ["auto", "direct", "buffered", "mmap"] {
             each(write, |run| {
@@ -57,7 +57,7 @@ fn a_refused_allocation_that_is_a_failure_is_said() {
 }
 
 #[test]
-fn a_kernel_that_does_not_tell_the_alignment_gets_buffered_writes() {
+fn f14_a_kernel_that_does_not_tell_the_alignment_gets_buffered_writes() {
     for errno in [libc::ENOSYS, libc::EPERM] {
         each("auto", |run| {
             assert_written(&run.filter(refuse(libc::SYS_statx, errno)).finish(), "buffered");
@@ -70,7 +70,7 @@ fn a_kernel_that_does_not_tell_the_alignment_gets_buffered_writes() {
 }
 
 #[test]
-fn a_file_system_without_o_direct_gets_buffered_writes() {
+fn f14_a_file_system_without_o_direct_gets_buffered_writes() {
     // F_SETFL with O_DIRECT, as file systems without it answer.
     let refused = || refuse_bits(libc::SYS_fcntl, 2, libc::O_DIRECT, libc::EINVAL);
     each("auto", |run| assert_written(&run.filter(refused()).finish(), "buffered"));
@@ -79,7 +79,7 @@ fn a_file_system_without_o_direct_gets_buffered_writes() {
 }
 
 #[test]
-fn a_failed_sync_is_a_failed_download() {
+fn f03_a_failed_sync_is_a_failed_download() {
     for errno in [libc::EIO, libc::ENOSPC] {
         for write in ["auto", "direct", "buffered", "mmap"] {
             each(write, |run| {
@@ -91,7 +91,7 @@ fn a_failed_sync_is_a_failed_download() {
 }
 
 #[test]
-fn a_failed_sync_does_not_cost_the_file_that_was_there() {
+fn f03_a_failed_sync_does_not_cost_the_file_that_was_there() {
     each("auto", |run| {
         let run = run.put("f.bin", b"precious").arg("--overwrite");
         let outcome = run.filter(refuse(libc::SYS_fsync, libc::EIO)).finish();
@@ -101,7 +101,7 @@ fn a_failed_sync_does_not_cost_the_file_that_was_there() {
 }
 
 #[test]
-fn without_sync_nothing_needs_fsync() {
+fn f25_without_sync_nothing_needs_fsync() {
     each("buffered", |run| {
         let run = run.arg("--no-sync").filter(refuse(libc::SYS_fsync, libc::EIO));
         run.finish().assert_gives("f.bin", &file());
@@ -109,7 +109,7 @@ fn without_sync_nothing_needs_fsync() {
 }
 
 #[test]
-fn a_file_system_without_renameat2_still_publishes() {
+fn f18_a_file_system_without_renameat2_still_publishes() {
     for errno in [libc::ENOSYS, libc::EINVAL] {
         each("auto", |run| {
             let outcome = run.filter(refuse(libc::SYS_renameat2, errno)).finish();
@@ -119,7 +119,7 @@ fn a_file_system_without_renameat2_still_publishes() {
 }
 
 #[test]
-fn a_target_that_appears_meanwhile_is_kept_whatever_the_kernel_offers() {
+fn f18_a_target_that_appears_meanwhile_is_kept_whatever_the_kernel_offers() {
     for errno in [None, Some(libc::ENOSYS), Some(libc::EINVAL)] {
         let latch = Latch::default();
         let shut = latch.clone();
@@ -143,19 +143,29 @@ fn a_target_that_appears_meanwhile_is_kept_whatever_the_kernel_offers() {
 }
 
 #[test]
-fn a_file_system_that_can_neither_rename_nor_link_is_said() {
-    each("auto", |run| {
-        let run = run.filter(refuse(libc::SYS_renameat2, libc::EINVAL));
-        let run = run.filter(refuse(libc::SYS_linkat, libc::EPERM));
-        // Older machines have the call without directories, too.
-        #[cfg(target_arch = "x86_64")]
-        let run = run.filter(refuse(libc::SYS_link, libc::EPERM));
-        run.finish().assert_fails(7, &["f.bin"]);
-    });
+fn f18_where_no_name_can_be_given_without_replacing_the_file_is_kept_for_overwrite() {
+    for io in backends() {
+        let origin = origin();
+        let url = origin.url("/f.bin");
+        let poor = |run: Run| {
+            let run = run.args(["--io", io, "-b", "64k", "-c", "4"]);
+            let run = run.filter(refuse(libc::SYS_renameat2, libc::EINVAL));
+            let run = run.filter(refuse(libc::SYS_linkat, libc::EPERM));
+            // Older machines have the call without directories, too.
+            #[cfg(target_arch = "x86_64")]
+            let run = run.filter(refuse(libc::SYS_link, libc::EPERM));
+            run
+        };
+        let first = poor(Run::new(&url)).finish();
+        first.assert_fails(7, &["f.bin", "--overwrite"]);
+        assert_eq!(first.left_for_later().len(), 2, "all of the file is there");
+        poor(first.again(&url)).arg("--overwrite").finish().assert_gives("f.bin", &file());
+        assert_fetched_once(&origin);
+    }
 }
 
 #[test]
-fn a_file_system_without_locks_still_takes_the_file() {
+fn f19_a_file_system_without_locks_still_takes_the_file() {
     each("auto", |run| {
         let outcome = run.filter(refuse(libc::SYS_flock, libc::EOPNOTSUPP)).finish();
         outcome.assert_gives("f.bin", &file());

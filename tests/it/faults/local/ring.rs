@@ -18,7 +18,7 @@ fn assert_fell_back(outcome: &Outcome, reason: &str) {
 }
 
 #[test]
-fn a_refused_ring_means_epoll_and_one_line_that_says_why() {
+fn f09_a_refused_ring_means_epoll_and_one_line_that_says_why() {
     let origin = origin();
     let cases = [
         (libc::SYS_io_uring_setup, libc::EPERM, "seccomp"),
@@ -43,7 +43,7 @@ fn a_refused_ring_means_epoll_and_one_line_that_says_why() {
 }
 
 #[test]
-fn a_refused_ring_is_said_once_for_all_threads_and_not_to_those_who_want_quiet() {
+fn f09_a_refused_ring_is_said_once_for_all_threads_and_not_to_those_who_want_quiet() {
     let origin = origin();
     let refused = || refuse(libc::SYS_io_uring_setup, libc::EPERM);
     let many = Run::new(&origin.url("/f.bin")).args(["-t", "4", "-c", "8", "-b", "64k"]);
@@ -54,7 +54,7 @@ fn a_refused_ring_is_said_once_for_all_threads_and_not_to_those_who_want_quiet()
 }
 
 #[test]
-fn the_backend_in_use_stands_in_the_json() {
+fn f09_the_backend_in_use_stands_in_the_json() {
     let origin = origin();
     let refused = refuse(libc::SYS_io_uring_setup, libc::EPERM);
     let outcome = Run::new(&origin.url("/f.bin")).arg("--json").filter(refused).finish();
@@ -63,7 +63,7 @@ fn the_backend_in_use_stands_in_the_json() {
 }
 
 #[test]
-fn refused_registration_of_memory_does_not_matter() {
+fn f10_refused_registration_of_memory_does_not_matter() {
     let origin = origin();
     for errno in [libc::EPERM, libc::ENOMEM, libc::ENOSYS] {
         for io in ["auto", "uring"] {
@@ -79,7 +79,7 @@ fn refused_registration_of_memory_does_not_matter() {
 }
 
 #[test]
-fn little_locked_memory_is_enough() {
+fn f10_little_locked_memory_is_enough() {
     if !is_root() {
         return;
     }
@@ -92,6 +92,17 @@ fn little_locked_memory_is_enough() {
             let outcome = run.args(args).finish();
             outcome.assert_gives("f.bin", &file());
             assert!(notes(&outcome).len() <= 1, "{limit}: {}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
+fn f12_a_kernel_that_does_not_know_an_operation_means_epoll() {
+    let origin = origin();
+    for errno in [libc::EINVAL, libc::EOPNOTSUPP] {
+        for call in [libc::SYS_io_uring_enter, libc::SYS_io_uring_setup] {
+            let outcome = run(&origin.url("/f.bin"), "auto").filter(refuse(call, errno)).finish();
+            assert_fell_back(&outcome, if errno == libc::EINVAL { "old" } else { "" });
         }
     }
 }

@@ -1,13 +1,30 @@
-//! What the kernel and the file system may refuse: rings, calls, memory, descriptors, threads, space.
+//! What the file system, the kernel and the neighbours may do to a download, under the numbers F1 to F34.
 //!
 //! Each test runs the program where something is refused, by a seccomp filter, a resource limit or a small
-//! disk in a mount namespace of its own. Nothing is changed for anyone else. What a test cannot have here it
-//! skips, and says so.
+//! disk in a mount namespace of its own, or meddles with its files. Nothing is changed for anyone else. What
+//! a test cannot have here it skips, and says so.
+//!
+//! What cannot occur, and what is tested elsewhere:
+//! - F7: cannot occur: no entry of a ring is linked to another one.
+//! - F8: cannot occur: a ring that may drop completions is refused (`io::uring::probe`), and the blocks of a
+//!   pool bound what is in flight.
+//! - F15: cannot occur: an operation owns its block until its completion was seen (`io::uring`).
+//! - F20, F21: the loops of `crash` kill the program and cut the power at any moment, over and over.
+//! - F22, F23: `resume` begins with ledgers and part files that are torn, foreign, copied or rolled back.
+//! - F24: cannot occur unnoticed: what close(2) could report, the sync before it has reported. With
+//!   `--no-sync` nobody wants to know.
+//! - F32: cannot occur: the program changes no user, before or after it makes its rings.
 
 mod calls;
+mod disks;
 mod limits;
+mod meddling;
+mod places;
+mod process;
 mod ring;
+mod signals;
 mod space;
+mod syncs;
 
 use std::process::Command;
 
@@ -28,6 +45,12 @@ fn file() -> File {
 
 fn origin() -> Running {
     Origin::new().file("/f.bin", file()).start()
+}
+
+/// All runs together have fetched the file once, and a little more for asking anew.
+fn assert_fetched_once(origin: &Running) {
+    let served = origin.served_bytes();
+    assert!(served < file().size + MIB, "{served} bytes fetched");
 }
 
 /// Every call of this number fails with `errno`.

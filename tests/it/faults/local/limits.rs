@@ -15,7 +15,7 @@ fn assert_ends_clearly(outcome: &Outcome, codes: &[i32]) {
 }
 
 #[test]
-fn too_few_descriptors_end_well_or_clearly() {
+fn f11_too_few_descriptors_end_well_or_clearly() {
     let origin = origin();
     for io in backends().iter().chain(&["auto"]) {
         for count in 4..=44 {
@@ -27,14 +27,14 @@ fn too_few_descriptors_end_well_or_clearly() {
 }
 
 #[test]
-fn enough_descriptors_for_a_connection_are_enough() {
+fn f11_enough_descriptors_for_a_connection_are_enough() {
     let origin = origin();
     let run = limited(&["--nofile=40"], &origin.url("/f.bin"));
     run.args(["-t", "2", "-c", "16", "-b", "64k"]).finish().assert_gives("f.bin", &file());
 }
 
 #[test]
-fn a_limit_on_file_size_is_a_failure_and_not_a_signal() {
+fn f04_a_limit_on_file_size_is_a_failure_and_not_a_signal() {
     let unknown = |_: &_| Reply::whole(&file()).chunked(&[70_000]);
     let origin = Origin::new().file("/f.bin", file()).at("/unknown.bin", unknown).start();
     let limit = format!("--fsize={}", 2 * MIB);
@@ -51,7 +51,7 @@ fn a_limit_on_file_size_is_a_failure_and_not_a_signal() {
 }
 
 #[test]
-fn a_file_within_the_limit_on_file_size_is_fetched() {
+fn f04_a_file_within_the_limit_on_file_size_is_fetched() {
     let small = File::new(2 * MIB);
     let origin = Origin::new().file("/f.bin", small).start();
     for io in backends() {
@@ -61,7 +61,7 @@ fn a_file_within_the_limit_on_file_size_is_fetched() {
 }
 
 #[test]
-fn too_few_threads_end_well_or_clearly() {
+fn f06_too_few_threads_end_well_or_clearly() {
     if !is_root() {
         return;
     }
