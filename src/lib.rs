@@ -3,7 +3,7 @@
 //!
 //! **The promise:** success means that every byte was written at the offset the server said, from one
 //! version of the file, is durable and, if a digest was given, has that digest. Anything else is an
-//! [`Error`], nothing new stands under the target's name, and the same call again continues.
+//! [`Error`], and the same call again continues. The target's name never shows anything but a whole file.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {

@@ -48,6 +48,9 @@ pub const OWN_UNKNOWN: Duration = Duration::from_secs(30);
 pub const PROGRESS_BYTES_MIN: u64 = 64 << 10;
 /// Most blocks of one file (file size / block size): the plan keeps a bit and a lease for each.
 pub const BLOCKS_MAX: u32 = 1 << 30;
+/// Blocks of one lane on their way into the sink, where no pool bounds them: what a kill may cost beside the
+/// blocks that are being filled.
+pub const WRITES_MAX: usize = 8;
 /// Memory of all block pools of a process together, in bytes; pools shrink to it, but never below
 /// one block a lane and two more.
 pub const POOL_BYTES_MAX: u64 = 40 << 20;
@@ -105,6 +108,9 @@ pub const SLOW_MAX: u32 = 2;
 pub const RETRIES_DEFAULT: u32 = 8;
 /// Retries of a server that has never been reached in this download and refuses to be.
 pub const FIRST_CONNECTS_MAX: u32 = 2;
+/// Refusals of a range that are tried again where others of the file were answered: a server that allows few
+/// connections counts those that are just closing.
+pub const REFUSALS_MAX: u32 = 2;
 /// First wait between attempts; it doubles with each.
 pub const RETRY_WAIT_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait between attempts.

@@ -13,7 +13,7 @@ use url::Url;
 use crate::digest::Checksum;
 use crate::error::{Error, Kind, Result, reason};
 use crate::gate::Version;
-use crate::ledger::{Extents, FORMAT, Found, Head, Ledger};
+use crate::ledger::{Extents, FORMAT, Found, Head, Ledger, Unusable};
 use crate::plan::Plan;
 use crate::sink::{Named, Part, Publish, ledger_path};
 use crate::sys;
@@ -77,7 +77,7 @@ impl Left {
     /// Looks for what an earlier run has left of `target`. What is doubtful is removed.
     ///
     /// # Errors
-    /// `Kind::Exists` if another process is at work on it.
+    /// `Kind::Exists` if another process is at work on it; `Kind::LocalIo` if the disk fails to tell.
     pub(crate) fn look(target: &Path, source: &Source) -> Result<Look> {
         let ledger = ledger_path(target);
         let seen = open_own(&ledger);
@@ -92,7 +92,11 @@ impl Left {
                 Ok(landed) => return Ok(Look::Left(Box::new(Self { part, found, landed }))),
                 Err(doubt) => Some(doubt),
             },
-            Err(doubt) => Some(doubt),
+            Err(Unusable::Doubtful(doubt)) => Some(doubt),
+            // The disk may be better the next time: what is there stays.
+            Err(Unusable::Failed(error)) => {
+                return Err(Error::local("read what was left of", target, error));
+            }
         };
         part.forget();
         remove_own(&ledger);

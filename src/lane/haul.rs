@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::ask::Judged;
-use super::tries::{Tries, Verdict};
+use super::tries::Tries;
 use super::writes::{Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
@@ -13,7 +13,6 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::{LATE_MIN, PROGRESS_BYTES_MIN, SLOW_MAX};
 use crate::meter::Event;
 use crate::units::{narrow, rate, wide};
-use crate::wire::has_run_out;
 
 /// One lease on its way.
 pub(super) struct Haul<'a> {
@@ -30,6 +29,8 @@ pub(super) struct Haul<'a> {
     pub(super) writes: Writes,
     /// Times that the connection of this lease was replaced because it was too slow.
     pub(super) replaced: u32,
+    /// Refusals that were tried again.
+    pub(super) refusals: u32,
 }
 
 /// Why a haul stops before its end.
@@ -52,7 +53,7 @@ impl<'a> Haul<'a> {
     pub(super) fn new(lane: &'a mut Lane, job: Arc<Job>, lease: Lease) -> Self {
         let (cursor, end) = bounds(lane, &job, &lease);
         let (block, writes) = (None, Writes::default());
-        Self { lane, job, lease, cursor, end, block, writes, replaced: 0 }
+        Self { lane, job, lease, cursor, end, block, writes, replaced: 0, refusals: 0 }
     }
 
     /// Works until the lease has landed or was given back. `first` is an answer that is there already.
@@ -230,7 +231,7 @@ impl<'a> Haul<'a> {
         if let Some(block) = self.block.take_if(|block| block.is_full()) {
             self.commit(block)?;
         }
-        while self.writes.has_finished() {
+        while self.writes.is_due() {
             let done = self.writes.oldest().await;
             self.settle(done)?;
         }
@@ -299,77 +300,6 @@ impl<'a> Haul<'a> {
         }
         None
     }
-
-    /// Whether the lease is tried again after a failure; waits as long as the rules say.
-    async fn goes_on(&self, tries: &mut Tries<'_>, error: Error, progress: u64) -> bool {
-        if !self.lane.board.holds(&self.job, self.lease.id, self.index()) {
-            return false;
-        }
-        let board = Arc::clone(&self.lane.board);
-        let fetch = Arc::clone(&self.lane.fetch);
-        if self.job.manner == Manner::OneStream
-            && self.cursor > 0
-            && !fetch.may_combine(&self.job.version)
-        {
-            // What broke may mend itself in a moment; the prober waits for that.
-            if let Verdict::Again(wait) = tries.judge(error.repeat(), progress) {
-                board.hold(&fetch.origin(self.lane.address), wait, Instant::now());
-            }
-            if board.start_anew(Some(&self.job), &Anew::Broken, error) {
-                self.job.forget();
-            }
-            return false;
-        }
-        // The lanes ahead wait for this block, and nobody else has it.
-        let is_needed = self.job.sink.is_in_order() && !board.is_shared(&self.job, self.index());
-        if has_run_out(&error) && !is_needed && board.retire() {
-            return false;
-        }
-        let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
-            true if !is_needed => return false,
-            true => {
-                let wait = error.wait_asked();
-                Error::new(Kind::Unavailable, error.to_string()).retry_after(wait)
-            }
-            false => error,
-        };
-        match tries.judge(error, progress) {
-            Verdict::Again(wait) => {
-                tokio::select! {
-                    biased;
-                    () = self.released() => false,
-                    () = tokio::time::sleep(wait) => true,
-                }
-            }
-            Verdict::GiveUp(error) if fetch.give_up_address(self.lane.address, &error) => {
-                *tries = Tries::new(tries.fetch());
-                true
-            }
-            Verdict::GiveUp(_) if !is_needed && board.retire() => false,
-            Verdict::GiveUp(error) => {
-                board.fail(error);
-                false
-            }
-        }
-    }
-
-    pub(super) fn anew(&self, why: &Anew) -> Stop {
-        let message = match why {
-            Anew::Changed(why) => format!("the file keeps changing on the server: {why}"),
-            Anew::OneStream | Anew::Broken => {
-                "the server does not answer ranges reliably".to_owned()
-            }
-        };
-        let kind = if matches!(why, Anew::Changed(_)) { Kind::Changed } else { Kind::Protocol };
-        let begun = self.lane.board.start_anew(Some(&self.job), why, Error::new(kind, message));
-        if begun {
-            self.job.forget();
-        }
-        if let (true, Anew::Changed(why)) = (begun, why) {
-            self.lane.fetch.meter.tell(Event::Changed { why: why.clone() });
-        }
-        Stop::LetGo
-    }
 }
 
 /// The byte offsets of a lease; it ends nowhere while the size is unknown.
@@ -378,13 +308,4 @@ fn bounds(lane: &Lane, job: &Job, lease: &Lease) -> (u64, u64) {
     let last = || lane.board.extent(job, lease.blocks.end - 1);
     let end = job.version.size.map_or(u64::MAX, |_| last().map_or(first, |extent| extent.end));
     (first, end)
-}
-
-/// Whether a server that fails like this may have had enough of so many connections.
-fn is_objection(kind: Kind, progress: u64) -> bool {
-    match kind {
-        Kind::Refused | Kind::Unavailable => true,
-        Kind::Connect | Kind::Reset => progress == 0,
-        _ => false,
-    }
 }

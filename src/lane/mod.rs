@@ -13,6 +13,7 @@
 //! ```
 
 mod ask;
+mod failure;
 mod haul;
 mod receive;
 mod tries;

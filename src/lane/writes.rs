@@ -12,6 +12,7 @@ use crate::block::Block;
 use crate::board::Job;
 use crate::error::Result;
 use crate::io::Io;
+use crate::limits::WRITES_MAX;
 use crate::plan::LeaseId;
 
 /// The writes of one lane, oldest first.
@@ -45,9 +46,10 @@ impl Writes {
         self.0.is_empty()
     }
 
-    /// Whether the oldest has finished.
-    pub(super) fn has_finished(&self) -> bool {
-        self.0.front().is_some_and(|(_, write)| write.is_finished())
+    /// Whether the oldest has finished, or must before another may start: not every sink lends from a pool,
+    /// which would be the bound.
+    pub(super) fn is_due(&self) -> bool {
+        self.0.len() >= WRITES_MAX || self.0.front().is_some_and(|(_, write)| write.is_finished())
     }
 
     /// Waits for the oldest; for ever if there is none. Dropping the future loses nothing.

@@ -76,6 +76,15 @@ pub(crate) struct Due {
     bytes: u64,
 }
 
+/// Why an earlier run's ledger is of no use.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It cannot be believed, for this reason.
+    Doubtful(String),
+    /// It cannot be read now; that may pass.
+    Failed(io::Error),
+}
+
 /// What an earlier run has left.
 pub(crate) struct Found {
     path: PathBuf,
@@ -87,28 +96,27 @@ impl Found {
     /// Reads the ledger at `path`; `None` if there is none.
     ///
     /// # Errors
-    /// Why it cannot be believed: in the words of [`replay::Doubt`], or what the system says.
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, String> {
-        let shown = |error: io::Error| {
-            format!("its ledger cannot be read: {}", crate::error::reason(&error))
-        };
+    /// [`Unusable`].
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Unusable> {
+        let strange = || Unusable::Doubtful("its ledger is not a file of ours".into());
         let file = match open(path, File::options().read(true).append(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(shown(error)),
+            Err(error) if is_strange(&error) => return Err(strange()),
+            Err(error) => return Err(Unusable::Failed(error)),
         };
-        let meta = file.metadata().map_err(shown)?;
+        let meta = file.metadata().map_err(Unusable::Failed)?;
         if !crate::sys::is_our_own(&meta) {
-            return Err("its ledger is not a file of ours".into());
+            return Err(strange());
         }
         let mut bytes = Vec::new();
         let read = fault::check("read ledger")
             .and_then(|()| (&file).take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes));
-        read.map_err(shown)?;
+        read.map_err(Unusable::Failed)?;
         if wide(bytes.len()) > LEDGER_BYTES_MAX {
-            return Err("its ledger is too long".into());
+            return Err(Unusable::Doubtful("its ledger is too long".into()));
         }
-        let replay = replay::read(&bytes).map_err(|doubt| doubt.to_string())?;
+        let replay = replay::read(&bytes).map_err(|doubt| Unusable::Doubtful(doubt.to_string()))?;
         Ok(Some(Self { path: path.to_owned(), file, replay }))
     }
 
@@ -375,6 +383,12 @@ fn append(mut file: &File, line: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     file.write_all(line)
+}
+
+/// Whether what stands in the place of a ledger is none, or not for us.
+fn is_strange(error: &io::Error) -> bool {
+    let strange = [libc::ELOOP, libc::ENXIO, libc::EISDIR, libc::EACCES, libc::EPERM];
+    error.raw_os_error().is_some_and(|code| strange.contains(&code))
 }
 
 /// Opens without following a link or waiting for the other end of a FIFO.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::addresses::Name;
 use super::{Client, tls};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::limits;
 
 /// Which addresses of a name may be used.
@@ -153,8 +153,13 @@ impl ClientBuilder {
     /// Checks the settings and makes the client.
     ///
     /// # Errors
-    /// `Kind::Usage` if a certificate or key file cannot be read or does not hold what it should.
+    /// `Kind::Usage` if a certificate or key file cannot be read or does not hold what it should, or a header
+    /// field would change what a request asks for or how it is framed.
     pub fn build(self) -> Result<Client> {
+        if let Some(name) = self.headers.keys().find(|name| is_ours(name)) {
+            let message = format!("the header field {name} is set by ringpull itself");
+            return Err(Error::new(Kind::Usage, message));
+        }
         Client::new(self)
     }
 
@@ -164,5 +169,41 @@ impl ClientBuilder {
             self.headers.insert(AUTHORIZATION, value);
         }
         self
+    }
+}
+
+/// Whether a header field is not for callers to set.
+pub(crate) fn is_ours(name: &HeaderName) -> bool {
+    OURS.contains(&name.as_str())
+}
+
+/// The fields that ranges, the checks on answers and the framing depend on.
+const OURS: [&str; 13] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_that_requests_rest_on_are_refused() {
+        for name in OURS {
+            let name = HeaderName::from_static(name);
+            let client = Client::builder().header(name, HeaderValue::from_static("1")).build();
+            assert_eq!(client.err().map(|error| error.kind()), Some(Kind::Usage));
+        }
     }
 }

@@ -18,6 +18,7 @@ mod raw;
 mod route;
 mod tls;
 
+pub(crate) use builder::is_ours;
 pub use builder::{ClientBuilder, Family};
 pub use client::Client;
 pub(crate) use dial::has_run_out;

@@ -114,6 +114,11 @@ impl Raw {
 }
 
 fn broken(error: io::Error) -> Error {
+    if error.raw_os_error() == Some(libc::EFAULT) {
+        // The bytes could not go where they belong: into a mapped file whose disk has failed.
+        let message = "the disk does not take what was received";
+        return Error::new(Kind::LocalIo, message).because(error);
+    }
     let why = how(&error);
     Error::new(Kind::Reset, format!("the connection broke: {why}")).because(error)
 }

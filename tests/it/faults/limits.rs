@@ -92,15 +92,12 @@ fn h38_connections_beyond_the_room_of_the_server_are_not_missed() {
         ("RST amid the body", |reply| reply.cut(1000, Cut::Reset)),
     ];
     hold(rows.into_iter().flat_map(|(name, bend)| {
-        // A 403 that meets the last lane at work ends the download: nothing tells it from a real one.
-        let codes: &[i32] = if name == "403" { &[0, 5] } else { &[0] };
         [1, 2, 4].map(|room| {
             Fault::new(move |request, reply| match request.open > room {
                 true => bend(reply),
                 false => reply,
             })
             .named(format!("{name} beyond {room}"))
-            .codes(codes)
             .retries("8")
             .over(&["8"])
         })

@@ -1,0 +1,112 @@
+//! What follows a failure of one lease: another attempt, fewer lanes, a fresh start or the end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::haul::{Haul, Stop};
+use super::tries::{Tries, Verdict};
+use super::{Anew, Manner};
+use crate::error::{Error, Kind};
+use crate::limits::REFUSALS_MAX;
+use crate::meter::Event;
+use crate::wire::has_run_out;
+
+impl Haul<'_> {
+    /// Whether the lease is tried again after a failure; waits as long as the rules say.
+    pub(super) async fn goes_on(
+        &mut self,
+        tries: &mut Tries<'_>,
+        error: Error,
+        progress: u64,
+    ) -> bool {
+        if !self.lane.board.holds(&self.job, self.lease.id, self.index()) {
+            return false;
+        }
+        let board = Arc::clone(&self.lane.board);
+        let fetch = Arc::clone(&self.lane.fetch);
+        if self.job.manner == Manner::OneStream
+            && self.cursor > 0
+            && !fetch.may_combine(&self.job.version)
+        {
+            // What broke may mend itself in a moment; the prober waits for that.
+            if let Verdict::Again(wait) = tries.judge(error.repeat(), progress) {
+                board.hold(&fetch.origin(self.lane.address), wait, Instant::now());
+            }
+            if board.start_anew(Some(&self.job), &Anew::Broken, error) {
+                self.job.forget();
+            }
+            return false;
+        }
+        // The lanes ahead wait for this block, and nobody else has it.
+        let is_needed = self.job.sink.is_in_order() && !board.is_shared(&self.job, self.index());
+        if has_run_out(&error) && !is_needed && board.retire() {
+            return false;
+        }
+        let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
+            true if !is_needed => return false,
+            true => {
+                let wait = error.wait_asked();
+                Error::new(Kind::Unavailable, error.to_string()).retry_after(wait)
+            }
+            false => error,
+        };
+        let error = self.second_chance(error);
+        match tries.judge(error, progress) {
+            Verdict::Again(wait) => {
+                tokio::select! {
+                    biased;
+                    () = self.released() => false,
+                    () = tokio::time::sleep(wait) => true,
+                }
+            }
+            Verdict::GiveUp(error) if fetch.give_up_address(self.lane.address, &error) => {
+                *tries = Tries::new(tries.fetch());
+                true
+            }
+            Verdict::GiveUp(_) if !is_needed && board.retire() => false,
+            Verdict::GiveUp(error) => {
+                board.fail(error);
+                false
+            }
+        }
+    }
+
+    /// A server that bears few connections may have counted one that was just ending: where others have been
+    /// answered, a refusal stands only when it is repeated.
+    fn second_chance(&mut self, error: Error) -> Error {
+        let was_answered = self.job.responses.load(Relaxed) > 1 && !self.lane.fetch.is_single();
+        if error.kind() != Kind::Refused || !was_answered || self.refusals == REFUSALS_MAX {
+            return error;
+        }
+        self.refusals += 1;
+        Error::new(Kind::Unavailable, error.to_string())
+    }
+
+    pub(super) fn anew(&self, why: &Anew) -> Stop {
+        let message = match why {
+            Anew::Changed(why) => format!("the file keeps changing on the server: {why}"),
+            Anew::OneStream | Anew::Broken => {
+                "the server does not answer ranges reliably".to_owned()
+            }
+        };
+        let kind = if matches!(why, Anew::Changed(_)) { Kind::Changed } else { Kind::Protocol };
+        let begun = self.lane.board.start_anew(Some(&self.job), why, Error::new(kind, message));
+        if begun {
+            self.job.forget();
+        }
+        if let (true, Anew::Changed(why)) = (begun, why) {
+            self.lane.fetch.meter.tell(Event::Changed { why: why.clone() });
+        }
+        Stop::LetGo
+    }
+}
+
+/// Whether a server that fails like this may have had enough of so many connections.
+fn is_objection(kind: Kind, progress: u64) -> bool {
+    match kind {
+        Kind::Refused | Kind::Unavailable => true,
+        Kind::Connect | Kind::Reset => progress == 0,
+        _ => false,
+    }
+}
