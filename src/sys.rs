@@ -111,12 +111,11 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Whether this is a regular file of the user we act for, by no other name somewhere else, that nobody else
-/// can write to: what others plant in our way is not taken for our own.
+/// Whether this is a regular file of the user we act for, by no other name somewhere else: what others plant
+/// in our way is not taken for our own.
 pub(crate) fn is_our_own(meta: &std::fs::Metadata) -> bool {
-    let is_private = meta.mode() & 0o022 == 0;
     let is_ours = meta.uid() == rustix::process::geteuid().as_raw();
-    meta.is_file() && meta.nlink() == 1 && is_ours && is_private
+    meta.is_file() && meta.nlink() == 1 && is_ours
 }
 
 /// Renames without replacing (renameat2(2), `RENAME_NOREPLACE`).

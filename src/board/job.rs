@@ -122,9 +122,13 @@ impl Job {
 
     /// Waits until the stage has ended.
     pub(crate) async fn cancelled(&self) {
-        let mut changed = std::pin::pin!(self.cancel.changed.notified());
-        changed.as_mut().enable();
-        if !self.is_cancelled() {
+        loop {
+            let mut changed = std::pin::pin!(self.cancel.changed.notified());
+            changed.as_mut().enable();
+            if self.is_cancelled() {
+                return;
+            }
+            // Lanes that lose a block are stirred by the same bell.
             changed.await;
         }
     }

@@ -243,6 +243,11 @@ impl Fetch {
         self.options.checksum.is_some() || self.places().alternates.choose(0) == Some(0)
     }
 
+    /// Whether the first answer may lead to something to go on with: the name comes with it.
+    pub(crate) fn may_find_left(&self) -> bool {
+        matches!(self.goal, Goal::Dir(_))
+    }
+
     /// What is being fetched now, or was last.
     pub(crate) fn job(&self) -> Option<Arc<Job>> {
         self.job.lock().unwrap_or_else(PoisonError::into_inner).clone()

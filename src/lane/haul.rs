@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::ask::Judged;
 use super::tries::Tries;
-use super::writes::{Writes, Written};
+use super::writes::{Commit, Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
@@ -231,7 +231,8 @@ impl<'a> Haul<'a> {
         if let Some(block) = self.block.take_if(|block| block.is_full()) {
             self.commit(block)?;
         }
-        while self.writes.is_due() {
+        let is_bounded = self.job.sink.is_in_order();
+        while self.writes.has_finished() || (!is_bounded && self.writes.are_many()) {
             let done = self.writes.oldest().await;
             self.settle(done)?;
         }
@@ -253,7 +254,8 @@ impl<'a> Haul<'a> {
     /// Takes note of the oldest write, which has finished.
     fn settle(&mut self, ((lease, index), done): Written) -> Result<(), Stop> {
         let block = match done {
-            Ok(Ok(block)) => block,
+            Ok(Ok(Commit::Landed(block))) => block,
+            Ok(Ok(Commit::Abandoned)) => return Err(Stop::LetGo),
             Ok(Err(error)) => {
                 self.lane.board.fail(error);
                 return Err(Stop::LetGo);

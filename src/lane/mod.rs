@@ -173,7 +173,8 @@ impl Lane {
             Manner::Ranges => {
                 let missing = self.fetch.left_missing().unwrap_or(0..u64::MAX);
                 let few = self.fetch.block_size() * u64::from(PROBE_BLOCKS);
-                let most = if self.fetch.is_single() { u64::MAX } else { missing.start + few };
+                let is_all = self.fetch.is_single() && !self.fetch.may_find_left();
+                let most = if is_all { u64::MAX } else { missing.start + few };
                 Some(missing.start..missing.end.min(most))
             }
         }

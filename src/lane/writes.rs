@@ -17,13 +17,21 @@ use crate::plan::LeaseId;
 
 /// The writes of one lane, oldest first.
 #[derive(Default)]
-pub(super) struct Writes(VecDeque<(Place, JoinHandle<Result<Option<Block>>>)>);
+pub(super) struct Writes(VecDeque<(Place, JoinHandle<Result<Commit>>)>);
+
+/// How a write ends well.
+pub(super) enum Commit {
+    /// The block is where it belongs; its memory, if that is still ours.
+    Landed(Option<Block>),
+    /// The stage was over before the sink took it.
+    Abandoned,
+}
 
 /// Which lease a block belongs to, and its number.
 type Place = (LeaseId, u32);
 
 /// The end of a write: the lease and the block's number, and its memory if that is still ours.
-pub(super) type Written = (Place, Result<Result<Option<Block>>, JoinError>);
+pub(super) type Written = (Place, Result<Result<Commit>, JoinError>);
 
 impl Writes {
     /// Starts to put a full block into the sink.
@@ -31,12 +39,12 @@ impl Writes {
         let (place, io, job) = ((lease, block.index()), io.clone(), Arc::clone(job));
         let write = tokio::task::spawn_local(async move {
             if !job.sink.may_block_for_ever() {
-                return job.sink.commit(&io, block).await;
+                return job.sink.commit(&io, block).await.map(Commit::Landed);
             }
             tokio::select! {
                 biased;
-                done = job.sink.commit(&io, block) => done,
-                () = job.cancelled() => Ok(None),
+                done = job.sink.commit(&io, block) => done.map(Commit::Landed),
+                () = job.cancelled() => Ok(Commit::Abandoned),
             }
         });
         self.0.push_back((place, write));
@@ -46,10 +54,15 @@ impl Writes {
         self.0.is_empty()
     }
 
-    /// Whether the oldest has finished, or must before another may start: not every sink lends from a pool,
-    /// which would be the bound.
-    pub(super) fn is_due(&self) -> bool {
-        self.0.len() >= WRITES_MAX || self.0.front().is_some_and(|(_, write)| write.is_finished())
+    /// Whether the oldest has finished.
+    pub(super) fn has_finished(&self) -> bool {
+        self.0.front().is_some_and(|(_, write)| write.is_finished())
+    }
+
+    /// Whether some must finish before another may start: not every sink lends from a pool, which would be
+    /// the bound.
+    pub(super) fn are_many(&self) -> bool {
+        self.0.len() >= WRITES_MAX
     }
 
     /// Waits for the oldest; for ever if there is none. Dropping the future loses nothing.

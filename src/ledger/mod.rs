@@ -19,7 +19,7 @@ mod tests;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,7 +106,8 @@ impl Found {
             Err(error) => return Err(Unusable::Failed(error)),
         };
         let meta = file.metadata().map_err(Unusable::Failed)?;
-        if !crate::sys::is_our_own(&meta) {
+        // Nobody else can have written to it: on its word the part file is believed.
+        if !crate::sys::is_our_own(&meta) || meta.mode() & 0o022 != 0 {
             return Err(strange());
         }
         let mut bytes = Vec::new();

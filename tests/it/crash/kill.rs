@@ -24,9 +24,9 @@ const RUNS_MAX: u32 = 40;
 /// one that lands just then.
 const LANE_BLOCKS: u64 = 5;
 
-/// The same where no pool limits them, because they are windows of the mapped file: a lane that always finds
-/// bytes looks for what has landed when tokio has it yield, after 128 operations.
-const MMAP_LANE_BLOCKS: u64 = 128 + LANE_BLOCKS;
+/// The same where no pool limits them, because they are windows of the mapped file: `limits::WRITES_MAX`, one
+/// that fills, and a late one's copy.
+const MMAP_LANE_BLOCKS: u64 = 8 + 2;
 
 /// Bytes of a download that are underway and in no file, for each lane: what the socket of the origin and
 /// that of the client take at most.
@@ -58,6 +58,8 @@ struct Loop<'a> {
     rng: Rng,
     file: File,
     version: Arc<AtomicU64>,
+    /// Whether all runs are given a digest: what one gathers under a digest another goes on with only under it.
+    digested: bool,
     origin: Running,
     url: String,
     /// Bytes that were on disk and in no line after the death before.
@@ -140,7 +142,9 @@ impl<'a> Loop<'a> {
         let origin = Origin::new().at("/s3cr3t/f.bin?s3cr3t", script).start();
         let url = origin.url("/s3cr3t/f.bin?s3cr3t");
         tally.downloads += 1;
-        Self { rng, file, version, origin, url, unknown: Vec::new(), most_bytes: size, tally }
+        let digested = rng.u8(..3) == 0;
+        let (unknown, most_bytes) = (Vec::new(), size);
+        Self { rng, file, version, digested, origin, url, unknown, most_bytes, tally }
     }
 
     fn run(mut self) {
@@ -194,7 +198,7 @@ impl<'a> Loop<'a> {
         }
         let mut args: Vec<_> = args.into_iter().map(ToOwned::to_owned).collect();
         args.extend(["-c".into(), connections.into(), "-b".into(), format!("{block_size}k")]);
-        if rng.u8(..3) == 0 {
+        if self.digested {
             args.extend(["--checksum".into(), format!("blake3={digest}")]);
         }
         Asked {

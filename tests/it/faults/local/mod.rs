@@ -47,10 +47,11 @@ fn origin() -> Running {
     Origin::new().file("/f.bin", file()).start()
 }
 
-/// All runs together have fetched the file once, and a little more for asking anew.
+/// All runs together have fetched the file once, and a little more: for asking anew, and where a machine that
+/// does much else makes blocks late.
 fn assert_fetched_once(origin: &Running) {
     let served = origin.served_bytes();
-    assert!(served < file().size + MIB, "{served} bytes fetched");
+    assert!(served < file().size + 4 * MIB, "{served} bytes fetched");
 }
 
 /// Every call of this number fails with `errno`.
