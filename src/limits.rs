@@ -108,6 +108,9 @@ pub const SLOW_MAX: u32 = 2;
 pub const RETRIES_DEFAULT: u32 = 8;
 /// Retries of a server that has never been reached in this download and refuses to be.
 pub const FIRST_CONNECTS_MAX: u32 = 2;
+/// Answers in a row that do not hold the range before a file is asked for in one stream, which costs what has
+/// landed.
+pub const ODD_ANSWERS_MAX: u32 = 1;
 /// Refusals of a range that are tried again where others of the file were answered: a server that allows few
 /// connections counts those that are just closing.
 pub const REFUSALS_MAX: u32 = 2;
@@ -177,11 +180,15 @@ pub const DIRECT_BYTES_MIN: u64 = 4 << 20;
 
 /// Most bytes of a ledger: one that is longer is not believed, and not written on.
 pub const LEDGER_BYTES_MAX: u64 = 64 << 20;
+/// The last bytes of a ledger, in which only the beginning and the end of runs and syncs are noted.
+pub const LEDGER_RESERVE_BYTES: u64 = 1 << 20;
 /// Most bytes of a line of a ledger: the longest holds the validators, which a response head bounds, with
 /// each byte escaped at worst.
 pub const LEDGER_LINE_BYTES_MAX: usize = 512 << 10;
 /// Landed bytes that a line of the ledger waits for: what a kill may cost beside what was in flight.
 pub const LEDGER_WRITE_BYTES_MIN: u64 = 1 << 20;
+/// Time after which what has landed gets a line all the same.
+pub const LEDGER_WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Lines that a download without interruption may cost; for larger files each names more.
 pub const LEDGER_WRITES: u64 = 64 << 10;
 /// Landed bytes after which the ledger has the part file synced: what a power cut may cost.

@@ -80,12 +80,12 @@ pub(crate) fn file_id(file: &File) -> io::Result<FileId> {
 pub(crate) fn epoch(file: &File) -> Option<String> {
     fault::check("epoch").ok()?;
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
-    // STATX_MNT_ID_UNIQUE (Linux 6.8) is never given twice in a boot; STATX_MNT_ID (5.8) may be, but only
-    // after the mount is gone. rustix 1.1 has the field but no name for the newer flag.
+    // STATX_MNT_ID_UNIQUE (Linux 6.8) is never given twice in a boot. The number that older kernels give is
+    // given again to the next mount: the page cache would be believed of a disk that was unplugged in between.
+    // rustix 1.1 has the field but no name for the flag.
     let unique = StatxFlags::from_bits_retain(0x4000);
-    let flags = unique | StatxFlags::MNT_ID;
-    let stat = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, flags).ok()?;
-    if stat.stx_mask & flags.bits() == 0 {
+    let stat = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, unique).ok()?;
+    if stat.stx_mask & unique.bits() == 0 {
         return None;
     }
     let mut hasher = blake3::Hasher::new();

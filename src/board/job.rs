@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) manner: Manner,
     /// Responses whose bytes went into the file.
     pub(crate) responses: AtomicU32,
+    /// Answers without the range, since the last good one.
+    odd_answers: AtomicU32,
     /// If-Range makes this server forget the range.
     unconditional: AtomicBool,
     cancel: Cancel,
@@ -61,6 +63,7 @@ impl Job {
             version,
             manner,
             responses: AtomicU32::new(0),
+            odd_answers: AtomicU32::new(0),
             unconditional: AtomicBool::new(false),
             cancel: Cancel::default(),
         }
@@ -104,6 +107,17 @@ impl Job {
         let ledger = self.ledger.as_ref()?;
         ledger.landed(bytes);
         if syncs { ledger.due(Instant::now()) } else { None }
+    }
+
+    /// Notes an answer to a range that holds it.
+    pub(crate) fn answered_well(&self) {
+        self.odd_answers.store(0, Relaxed);
+    }
+
+    /// Notes an answer to a range that does not hold it, and returns how many there were before it since the
+    /// last good one.
+    pub(crate) fn answered_oddly(&self) -> u32 {
+        self.odd_answers.fetch_add(1, Relaxed)
     }
 
     /// Whether ranges must be asked for without a condition here.

@@ -103,7 +103,7 @@ impl State {
         let want = Want { lanes, at_least, at_most, below };
         let mut lease = plan.lease(&want);
         if lease.is_none() && lanes > 1 && at_most == u32::MAX {
-            lease = plan.recall(at_least.max(RECALL_BLOCKS_MIN));
+            lease = plan.recall(asker.at_least.max(RECALL_BLOCKS_MIN));
         }
         if lease.is_none() {
             // Under a rate limit a block takes its lane's share of it, whatever the connections can do.

@@ -32,7 +32,7 @@ impl Fetch {
     pub(super) fn remember(&self, board: &Arc<Board>) {
         let Some(job) = self.job() else { return };
         let Some(ledger) = job.ledger() else { return };
-        ledger.flush();
+        ledger.flush_old(Instant::now());
         let due = self.options.sync.then(|| ledger.due(Instant::now())).flatten();
         if let Some(due) = due {
             let board = Arc::clone(board);

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::open::date_for_file;
-use super::partial::Left;
+use super::open::{date_for_file, settle_if_right};
 use super::{Existing, Fetch, Goal, Opened, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
 use crate::digest::Checksum;
@@ -204,11 +203,11 @@ async fn already_right(
 ) -> Result<Option<Outcome>> {
     let Some(wanted) = &options.checksum else { return Ok(None) };
     meter.set_phase(Phase::Verifying);
-    let Opened::UpToDate(size, verified) = existing.compare_digest(wanted, path, meter).await?
+    let compared = existing.compare_digest(wanted, path, meter).await;
+    let Opened::UpToDate(size, verified) = settle_if_right(compared, path, options.sync).await?
     else {
         return Ok(None);
     };
-    Left::clear(path);
     meter.set_phase(Phase::Done);
     let path = Some(path.to_owned());
     Ok(Some(Outcome { path, verified, up_to_date: true, ..outcome(meter, size, started) }))
@@ -268,6 +267,9 @@ async fn finish(
     let partial = job.take_partial();
     let path = partial.as_ref().map(|partial| partial.part.target().to_owned());
     let sync = fetch.options.sync;
+    if let (Sink::Stream(stream), true) = (&job.sink, sync) {
+        until_stopped(stream.sync(), stopper).await?;
+    }
     let mut durable = false;
     if let Some(mut partial) = partial {
         let modified = job.version.modified().map(date_for_file);

@@ -156,7 +156,8 @@ impl Fetch {
         let distrusted = self.options.checksum.is_some() && places.starts > DISTRUST_AFTER;
         let known = match places.versions[address].clone() {
             Some(known) if !distrusted => known,
-            _ => Version::default(),
+            Some(known) => Version { is_page: known.is_page, ..Version::default() },
+            None => Version::default(),
         };
         Some(Version { size, ..known })
     }
@@ -167,6 +168,9 @@ impl Fetch {
         places.versions.fill(None);
         places.starts += 1;
         drop(places);
+        // Its blocks on the disk are needed for what comes; not under the lock, for it may take a while.
+        let before = self.job.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(before);
         self.meter.start_anew();
     }
 

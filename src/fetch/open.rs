@@ -70,7 +70,8 @@ impl Fetch {
         }
         self.check_size(version.size)?;
         if let (Some(existing), Goal::File(path)) = (&self.existing, &self.goal) {
-            return clear_if_right(existing.compare(&version, path), path);
+            return settle_if_right(existing.compare(&version, path), path, self.options.sync)
+                .await;
         }
         let target = match &self.goal {
             Goal::File(path) => Some(path.clone()),
@@ -87,7 +88,7 @@ impl Fetch {
                 Some(wanted) => existing.compare_digest(wanted, path, &self.meter).await,
                 None => existing.compare(&version, path),
             };
-            return clear_if_right(compared, path);
+            return settle_if_right(compared, path, self.options.sync).await;
         }
         let opened = match target {
             Some(target) if self.options.write != Write::Discard => {
@@ -178,6 +179,8 @@ impl Fetch {
         let doubt = match manner {
             Manner::OneStream => Some(Anew::OneStream),
             Manner::Ranges if !self.asks_the_same() => Some(Anew::OneStream),
+            // Gathered on somebody's word (`--assume-immutable`) that is not given now.
+            Manner::Ranges if !self.may_combine(&known) => Some(Anew::OneStream),
             Manner::Ranges => known.differs(version).map(Anew::Changed),
         };
         let Some(why) = doubt else { return Some(left) };
@@ -293,10 +296,23 @@ impl Existing {
     }
 }
 
-/// A target that is right needs nothing of what an earlier run has left beside it.
-fn clear_if_right(compared: Result<Opened>, path: &Path) -> Result<Opened> {
+/// A target that is right needs nothing of what an earlier run has left beside it; but it may not be on the
+/// disk yet, where that run was killed after the rename or did not sync.
+pub(super) async fn settle_if_right(
+    compared: Result<Opened>,
+    path: &Path,
+    sync: bool,
+) -> Result<Opened> {
     if let Ok(Opened::UpToDate(..)) = compared {
-        Left::clear(path);
+        let path = path.to_owned();
+        let settle = move || {
+            if sync {
+                sink::sync_existing(&path)?;
+            }
+            Left::clear(&path);
+            Ok(())
+        };
+        aside(settle).await?;
     }
     compared
 }

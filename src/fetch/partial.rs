@@ -67,14 +67,16 @@ impl Source {
     fn doubts(&self, head: &Head) -> Option<&'static str> {
         match (&self.digest, &head.digest) {
             (None, None) if self.url != head.url => Some("it belongs to another URL"),
-            (ours, theirs) if ours != theirs => Some("it was begun with another --checksum"),
+            (ours, theirs) if ours != theirs => {
+                Some("it was begun with another --checksum, or without one")
+            }
             _ => None,
         }
     }
 }
 
 impl Left {
-    /// Looks for what an earlier run has left of `target`. What is doubtful is removed.
+    /// Looks for what an earlier run has left of `target`. What is doubtful stays where it is.
     ///
     /// # Errors
     /// `Kind::Exists` if another process is at work on it; `Kind::LocalIo` if the disk fails to tell.
@@ -98,8 +100,7 @@ impl Left {
                 return Err(Error::local("read what was left of", target, error));
             }
         };
-        part.forget();
-        remove_own(&ledger);
+        // It stays until there is something to put in its place: the server may not answer at all.
         Ok(doubt.map_or(Look::Nothing, Look::Doubtful))
     }
 
@@ -117,8 +118,9 @@ impl Left {
     pub(crate) fn clear(target: &Path) {
         Self::clear_stale(target);
         if let Ok(Some(part)) = Part::reopen(target) {
-            part.forget();
+            // The ledger first, while the part file keeps others away.
             remove_own(&ledger_path(target));
+            part.forget();
         }
     }
 
@@ -127,7 +129,9 @@ impl Left {
     pub(crate) fn version(&self) -> Version {
         let version = self.found.head().version();
         match self.found.head().digest {
-            Some(_) => Version { size: version.size, ..Version::default() },
+            Some(_) => {
+                Version { size: version.size, is_page: version.is_page, ..Version::default() }
+            }
             None => version,
         }
     }
@@ -170,8 +174,8 @@ impl Left {
 
     /// Removes it.
     pub(crate) fn forget(&self) {
-        self.part.forget();
         remove_own(&ledger_path(self.part.target()));
+        self.part.forget();
     }
 }
 
@@ -184,6 +188,8 @@ impl Partial {
         resumable: Option<&Version>,
         source: &Source,
     ) -> (Self, Option<Error>) {
+        // Whatever is there belongs to no part file any more.
+        remove_own(&ledger_path(part.target()));
         let was_allocated = size.is_some_and(|size| part.is_allocated(size));
         let mut partial = Self { part, ledger: None, resumed_bytes: 0, was_allocated };
         match resumable.map(|version| partial.begin_ledger(version, source)) {
@@ -229,6 +235,10 @@ impl Partial {
             let message = "another process has changed what this one remembers of the download";
             return Err(Error::new(Kind::Exists, message).hint("run the same command again"));
         }
+        if self.ledger.as_ref().is_some_and(|ledger| ledger.is_lost()) {
+            let message = "a sync has failed: the disk may not have all that was written";
+            return Err(Error::new(Kind::LocalIo, message).hint("run the same command again"));
+        }
         self.part.check_whole(size, self.was_allocated)
     }
 
@@ -263,10 +273,10 @@ impl Partial {
 
     /// Removes the files: nothing in them counts any more.
     pub(crate) fn forget(&self) {
-        self.part.forget();
         if let Some(ledger) = &self.ledger {
             ledger.forget();
         }
+        self.part.forget();
     }
 }
 

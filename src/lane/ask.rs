@@ -143,9 +143,11 @@ impl Lane {
             head_timeout: self.fetch.options.stall_timeout,
         };
         let patience = question.patience.unwrap_or(Duration::MAX);
-        let asked = self.fetch.options.client.ask(&self.io, &request);
+        let (asked, begun) = (self.fetch.options.client.ask(&self.io, &request), Instant::now());
         let Ok(response) = tokio::time::timeout(patience, asked).await else { return Ok(None) };
         let response = response?;
+        // A connection that takes long to make takes as long the next time.
+        self.board.answered(begun.elapsed());
         self.pulse.waited = response.waited;
         Ok(Some(response))
     }

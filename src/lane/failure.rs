@@ -12,18 +12,34 @@ use crate::limits::REFUSALS_MAX;
 use crate::meter::Event;
 use crate::wire::has_run_out;
 
+/// What happened since the last failure.
+pub(super) struct Since {
+    /// Bytes that came.
+    pub(super) progress: u64,
+    /// Whether bytes came to other lanes.
+    pub(super) others: bool,
+}
+
 impl Haul<'_> {
     /// Whether the lease is tried again after a failure; waits as long as the rules say.
     pub(super) async fn goes_on(
         &mut self,
         tries: &mut Tries<'_>,
         error: Error,
-        progress: u64,
+        since: &Since,
     ) -> bool {
         if !self.lane.board.holds(&self.job, self.lease.id, self.index()) {
             return false;
         }
+        let progress = since.progress;
         let board = Arc::clone(&self.lane.board);
+        if matches!(error.kind(), Kind::LocalIo | Kind::NoSpace | Kind::Permission)
+            && !has_run_out(&error)
+        {
+            // No server is to blame, and no other lane would fare better.
+            board.fail(error);
+            return false;
+        }
         let fetch = Arc::clone(&self.lane.fetch);
         if self.job.manner == Manner::OneStream
             && self.cursor > 0
@@ -43,7 +59,7 @@ impl Haul<'_> {
         if has_run_out(&error) && !is_needed && board.retire() {
             return false;
         }
-        let error = match is_objection(error.kind(), progress) && board.objected(Instant::now()) {
+        let error = match is_objection(error.kind(), since) && board.objected(Instant::now()) {
             true if !is_needed => return false,
             true => {
                 let wait = error.wait_asked();
@@ -103,10 +119,11 @@ impl Haul<'_> {
 }
 
 /// Whether a server that fails like this may have had enough of so many connections.
-fn is_objection(kind: Kind, progress: u64) -> bool {
+fn is_objection(kind: Kind, since: &Since) -> bool {
     match kind {
         Kind::Refused | Kind::Unavailable => true,
-        Kind::Connect | Kind::Reset => progress == 0,
+        // Where nobody is answered it is the server that is gone, or the network.
+        Kind::Connect | Kind::Reset => since.progress == 0 && since.others,
         _ => false,
     }
 }

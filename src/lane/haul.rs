@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::ask::Judged;
+use super::failure::Since;
 use super::tries::Tries;
 use super::writes::{Commit, Writes, Written};
 use super::{Anew, Answer, Ask, AtWork, Job, Lane, Lease, Manner, Response};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{LATE_MIN, PROGRESS_BYTES_MIN, SLOW_MAX};
+use crate::limits::{LATE_MIN, ODD_ANSWERS_MAX, PROGRESS_BYTES_MIN, SLOW_MAX};
 use crate::meter::Event;
 use crate::units::{narrow, rate, wide};
 
@@ -80,9 +81,11 @@ impl<'a> Haul<'a> {
         let mut answer = first;
         let mut reached = self.cursor;
         while self.cursor < self.end {
+            let heard = fetch.meter.received();
             let attempt = self.attempt(answer.take()).await;
             let progress = self.cursor - reached;
             reached = self.cursor;
+            let others = fetch.meter.received() > heard + progress;
             let error = match attempt {
                 // An answer may bring less than was asked for, but a server that brings crumbs is none.
                 Ok(()) if self.cursor < self.end && progress < PROGRESS_BYTES_MIN => {
@@ -97,8 +100,16 @@ impl<'a> Haul<'a> {
                 Err(Stop::Slow) => continue,
                 Err(Stop::LetGo) => break,
             };
-            if !self.goes_on(&mut tries, error, progress).await {
+            if !self.goes_on(&mut tries, error, &Since { progress, others }).await {
                 break;
+            }
+            if self.cursor == self.end
+                && let Some(block) = self.block.take()
+            {
+                // All of it came, and then the answer failed: whoever sends it again is counted on.
+                self.cursor = block.offset();
+                reached = self.cursor;
+                self.waste(block);
             }
         }
         self.lane.pulse.rate = rate(self.cursor - started.1, started.0.elapsed());
@@ -140,7 +151,6 @@ impl<'a> Haul<'a> {
             None => self.request().await?,
         };
         self.job.responses.fetch_add(1, Relaxed);
-        self.lane.board.answered(response.waited);
         let fetch = Arc::clone(&self.lane.fetch);
         let _receiving = fetch.meter.connection();
         self.receive(&answer, response).await
@@ -154,6 +164,7 @@ impl<'a> Haul<'a> {
         };
         let ask = Ask { range };
         let (job, released) = (Arc::clone(&self.job), self.released());
+        let conditional = !job.is_unconditional() && job.version.condition().is_some();
         let patience = self.lane.board.answer_limit().filter(|_| self.replaced < SLOW_MAX);
         let judged = tokio::select! {
             biased;
@@ -161,16 +172,27 @@ impl<'a> Haul<'a> {
             judged = self.lane.ask(&ask, Some(&job), patience) => judged?,
         };
         match judged {
-            Judged::Body(answer, response) => Ok((answer, response)),
+            Judged::Body(answer, response) => {
+                job.answered_well();
+                Ok((answer, response))
+            }
             Judged::Late => Err(self.replace()),
             Judged::Empty(_) => Err(self.anew(&Anew::Changed("the file is empty now".into()))),
             Judged::Changed(why) => Err(self.anew(&Anew::Changed(why))),
-            Judged::Unranged(_) if !job.is_unconditional() && job.version.condition().is_some() => {
+            Judged::Unranged(_) if conditional => {
                 // Some servers forget the range when asked conditionally; the gate compares versions all
                 // the same.
                 job.set_unconditional();
+                job.answered_oddly();
                 Err(Error::new(Kind::Protocol, "the server ignores ranges under a condition")
                     .into())
+            }
+            // One odd answer among good ones must not cost what has landed.
+            Judged::Unranged(why)
+                if job.answered_oddly() < ODD_ANSWERS_MAX
+                    && self.lane.fetch.options.retries > 0 =>
+            {
+                Err(Error::new(Kind::Protocol, why).into())
             }
             Judged::Unranged(why) => {
                 self.lane.fetch.meter.tell(Event::Detail(why));
@@ -197,6 +219,15 @@ impl<'a> Haul<'a> {
             return Err(Stop::LetGo);
         }
         let job = Arc::clone(&self.job);
+        // Not every sink lends from a pool, which would be the bound. The clock of the block stands still.
+        while !job.sink.is_in_order() && self.writes.are_many() {
+            let released = self.released();
+            tokio::select! {
+                biased;
+                () = released => return Err(Stop::LetGo),
+                done = self.writes.oldest() => self.settle(done)?,
+            }
+        }
         let block = loop {
             let released = self.released();
             let lent = async {
@@ -231,8 +262,7 @@ impl<'a> Haul<'a> {
         if let Some(block) = self.block.take_if(|block| block.is_full()) {
             self.commit(block)?;
         }
-        let is_bounded = self.job.sink.is_in_order();
-        while self.writes.has_finished() || (!is_bounded && self.writes.are_many()) {
+        while self.writes.has_finished() {
             let done = self.writes.oldest().await;
             self.settle(done)?;
         }

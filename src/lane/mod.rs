@@ -131,6 +131,7 @@ impl Lane {
         let mut ask = Ask { range: self.first_range(manner) };
         fetch.start_anew();
         let mut tries = Tries::first(&fetch);
+        let mut was_odd = false;
         loop {
             let error = match self.ask(&ask, None, None).await {
                 Ok(Judged::Body(answer, response)) => return Some(Found::Body(answer, response)),
@@ -141,6 +142,13 @@ impl Lane {
                 Ok(Judged::Changed(why)) if fetch.forget_left(&Anew::Changed(why.clone())) => {
                     ask = Ask { range: self.first_range(manner) };
                     continue;
+                }
+                // One odd answer must not cost what an earlier run has left.
+                Ok(Judged::Unranged(why))
+                    if !was_odd && fetch.options.retries > 0 && fetch.left_missing().is_some() =>
+                {
+                    was_odd = true;
+                    Error::new(Kind::Protocol, why)
                 }
                 Ok(Judged::Unranged(why)) if ask.range.is_some() => {
                     let error = Error::new(Kind::Protocol, why);

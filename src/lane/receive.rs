@@ -146,7 +146,10 @@ impl Haul<'_> {
         let wait = self.lane.board.throttle(wide(bytes), Instant::now());
         tokio::select! {
             biased;
-            () = self.released() => Err(Stop::LetGo),
+            () = self.released() => {
+                self.lane.board.give_back_rate(wide(bytes));
+                Err(Stop::LetGo)
+            }
             () = tokio::time::sleep(wait) => Ok(()),
         }
     }

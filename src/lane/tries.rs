@@ -50,7 +50,12 @@ impl<'a> Tries<'a> {
         let most = if error.kind() == Kind::Connect { self.connects_max } else { u32::MAX };
         let policy = Policy { retries: self.fetch.options.retries.min(most) };
         let asked = error.wait_asked();
-        match retry::judge(error.kind(), self.failures, asked, fastrand::f64(), &policy) {
+        // A name that was known a moment ago is not misspelt: its resolver is away.
+        let kind = match error.kind() {
+            Kind::Resolve if self.connects_max == u32::MAX => Kind::Connect,
+            kind => kind,
+        };
+        match retry::judge(kind, self.failures, asked, fastrand::f64(), &policy) {
             Decision::Again(wait) => {
                 self.fetch.meter.tell(Event::Retry {
                     kind: error.kind(),

@@ -33,7 +33,8 @@ use self::replay::Replay;
 use crate::crash;
 use crate::fault;
 use crate::limits::{
-    LEDGER_BYTES_MAX, LEDGER_SYNC_BYTES, LEDGER_SYNC_EVERY, LEDGER_WRITE_BYTES_MIN, LEDGER_WRITES,
+    LEDGER_BYTES_MAX, LEDGER_RESERVE_BYTES, LEDGER_SYNC_BYTES, LEDGER_SYNC_EVERY,
+    LEDGER_WRITE_BYTES_MIN, LEDGER_WRITE_EVERY, LEDGER_WRITES,
 };
 use crate::units::wide;
 
@@ -65,8 +66,22 @@ struct State {
     is_anchored: bool,
     /// Bytes of the file, all of them ours.
     length: u64,
-    /// Nothing more is written: the disk refused, or a sync has failed.
-    closed: bool,
+    written_at: Instant,
+    /// The file system has no sync: nothing will be durable before the last one has said so.
+    has_no_sync: bool,
+    /// Why nothing more is written.
+    closed: Option<Closed>,
+}
+
+/// Why a ledger is not written on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closed {
+    /// The disk takes no line, or the file is at its bound. What it says stays true.
+    Full,
+    /// A sync of the part file has failed.
+    Lost,
+    /// The file was removed.
+    Forgotten,
 }
 
 /// A sync that is due. Dropped undone, another may be.
@@ -182,7 +197,9 @@ impl Ledger {
             is_syncing: false,
             is_anchored: false,
             length: 0,
-            closed: false,
+            written_at: Instant::now(),
+            has_no_sync: false,
+            closed: None,
         };
         Ok(Self {
             file: Arc::new(file),
@@ -209,10 +226,20 @@ impl Ledger {
         self.write(&mut self.lock());
     }
 
+    /// The same if it has waited long enough. A download that takes days must not end in a ledger at its
+    /// bound.
+    pub(crate) fn flush_old(&self, now: Instant) {
+        let mut state = self.lock();
+        if now.saturating_duration_since(state.written_at) >= LEDGER_WRITE_EVERY {
+            self.write(&mut state);
+        }
+    }
+
     fn write(&self, state: &mut State) {
-        if state.closed || state.unwritten.bytes() == 0 {
+        if state.closed.is_some() || state.unwritten.bytes() == 0 {
             return;
         }
+        state.written_at = Instant::now();
         let extents = state.unwritten.take();
         let ranges = extents.iter().map(|range| (range.start, range.end)).collect();
         // A disk that takes no line takes no more blocks either, and that is reported; a ledger at its
@@ -230,7 +257,7 @@ impl Ledger {
         let is_late = now.saturating_duration_since(state.synced_at) >= LEDGER_SYNC_EVERY;
         let bytes = state.unsynced + state.unwritten.bytes();
         let is_enough = bytes >= crash::sync_bytes(LEDGER_SYNC_BYTES);
-        if state.closed || state.is_syncing || bytes == 0 || !(is_enough || is_late) {
+        if bytes == 0 || !(is_enough || is_late) {
             return None;
         }
         self.begin_sync(&mut state, now)
@@ -239,15 +266,18 @@ impl Ledger {
     /// A sync of whatever is not durable, due or not; `None` if all is, or while another is at work.
     pub(crate) fn last_sync(self: &Arc<Self>, now: Instant) -> Option<Due> {
         let mut state = self.lock();
-        if state.closed || state.is_syncing || state.unsynced + state.unwritten.bytes() == 0 {
+        if state.unsynced + state.unwritten.bytes() == 0 {
             return None;
         }
         self.begin_sync(&mut state, now)
     }
 
     fn begin_sync(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Due> {
+        if state.is_syncing || state.has_no_sync {
+            return None;
+        }
         self.write(state);
-        if state.closed {
+        if state.closed.is_some() {
             return None;
         }
         (state.is_syncing, state.synced_at) = (true, now);
@@ -258,21 +288,35 @@ impl Ledger {
     /// is to be believed either.
     pub(crate) fn lose(&self) {
         let mut state = self.lock();
-        if !state.closed && state.append(&self.file, &Record::Lost).is_err() {
+        if matches!(state.closed, Some(Closed::Lost | Closed::Forgotten)) {
+            return;
+        }
+        // Behind a torn line none is read. The last word needs little room, and the disk may have it by now.
+        let is_clean = self.file.set_len(state.length).is_ok();
+        if !is_clean || state.append(&self.file, &Record::Lost).is_err() {
             // It would be believed on the word of its last lines.
             self.kept.store(false, Relaxed);
             self.remove();
         }
-        state.closed = true;
+        state.closed = Some(Closed::Lost);
+    }
+
+    /// Whether a sync of the part file has failed.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lock().closed == Some(Closed::Lost)
     }
 
     /// Whether nobody else has gone on with this download: the lines are all ours.
     pub(crate) fn is_ours(&self) -> bool {
         let state = self.lock();
+        let is_there = crate::sys::is_at(&self.file, &self.path);
         let length = self.file.metadata().map(|meta| meta.len());
-        state.closed
-            || (crate::sys::is_at(&self.file, &self.path)
-                && length.is_ok_and(|length| length == state.length))
+        match state.closed {
+            None => is_there && length.is_ok_and(|length| length == state.length),
+            // A line may have been torn.
+            Some(Closed::Full) => is_there,
+            Some(Closed::Lost | Closed::Forgotten) => true,
+        }
     }
 
     /// Whether another run can go on from what it says.
@@ -283,7 +327,7 @@ impl Ledger {
     /// Removes the file: nothing of it counts any more.
     pub(crate) fn forget(&self) {
         crash::point();
-        self.lock().closed = true;
+        self.lock().closed = Some(Closed::Forgotten);
         self.kept.store(false, Relaxed);
         self.remove();
     }
@@ -317,14 +361,16 @@ impl State {
         let length = self.length + wide(line.len());
         crash::point();
         crash::point_within(file, line.as_bytes());
-        let written = match length <= LEDGER_BYTES_MAX {
+        // What begins and ends a run has room where what has landed has none any more.
+        let reserve = if matches!(record, Record::Written(_)) { LEDGER_RESERVE_BYTES } else { 0 };
+        let written = match length + reserve <= LEDGER_BYTES_MAX {
             true => append(file, line.as_bytes()),
             false => Err(io::ErrorKind::FileTooLarge.into()),
         };
         crash::point();
         match &written {
             Ok(()) => self.length = length,
-            Err(_) => self.closed = true,
+            Err(_) => self.closed = Some(Closed::Full),
         }
         written
     }
@@ -346,7 +392,10 @@ impl Due {
         match sync(Arc::clone(&ledger.part)).await {
             Ok(()) => {}
             // Nothing is lost, and nothing is durable: what that means is for the last sync to say.
-            Err(error) if crate::sys::has_no_sync(&error) => return Ok(()),
+            Err(error) if crate::sys::has_no_sync(&error) => {
+                ledger.lock().has_no_sync = true;
+                return Ok(());
+            }
             Err(error) => {
                 ledger.lose();
                 return Err(error);
@@ -355,7 +404,8 @@ impl Due {
         crash::point();
         let is_anchored = {
             let mut state = ledger.lock();
-            if state.closed || state.append(&ledger.file, &Record::Durable(self.writes)).is_err() {
+            let durable = Record::Durable(self.writes);
+            if state.closed.is_some() || state.append(&ledger.file, &durable).is_err() {
                 return Ok(());
             }
             state.unsynced = state.unsynced.saturating_sub(self.bytes);

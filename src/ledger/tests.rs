@@ -344,3 +344,24 @@ fn lines_that_somebody_else_has_written_are_noticed() {
     let other = Found::read(&path).unwrap().unwrap().resume(&part, "a".into()).unwrap();
     assert!(!ledger.is_ours() && other.is_ours());
 }
+
+#[test]
+fn a_sync_that_fails_after_the_ledger_was_closed_is_noted_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = tempfile::tempfile_in(dir.path()).unwrap();
+    let path = dir.path().join("ledger");
+    let ledger = Arc::new(Ledger::create(&path, &part, head(100), "a".into()).unwrap());
+    ledger.landed(0..10);
+    let due = ledger.last_sync(Instant::now()).unwrap();
+    block_on(due.settle(|_| async { Ok(()) })).unwrap();
+    ledger.landed(20..30);
+    ledger.flush();
+    // A disk that is full leaves half a line.
+    (&*ledger.file).write_all(b"0123abcd {\"wri").unwrap();
+    ledger.lock().closed = Some(Closed::Full);
+    assert!(ledger.is_ours() && !ledger.is_lost());
+    ledger.lose();
+    assert!(ledger.is_lost());
+    drop(ledger);
+    assert_eq!(ranges(&Found::read(&path).unwrap().unwrap().landed("a")), one(0..10));
+}

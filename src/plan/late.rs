@@ -130,7 +130,8 @@ impl super::Out {
         let (heard, filled) = self.heard.unwrap_or((since, 0));
         let silence = now.saturating_duration_since(heard);
         let left = as_f64(block_size.saturating_sub(filled)) / as_f64(filled);
-        let longer = time.as_secs_f64() * left >= patience.own.as_secs_f64();
+        let took = heard.saturating_duration_since(since);
+        let longer = took.as_secs_f64() * left >= patience.own.as_secs_f64();
         time >= patience.limit && (silence >= patience.limit || longer)
     }
 }

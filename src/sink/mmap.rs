@@ -68,7 +68,10 @@ impl Mmap {
         if size == 0 {
             return Ok(Self { file, path: target, shared: None });
         }
-        match crate::sys::allocate(part.file(), size) {
+        let is_there =
+            part.is_allocated(size) && part.file().metadata().is_ok_and(|meta| meta.len() >= size);
+        let allocated = if is_there { Ok(()) } else { crate::sys::allocate(part.file(), size) };
+        match allocated {
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
                 let message = format!(
                     "the file system of {path} cannot allocate files (fallocate), \

@@ -13,7 +13,7 @@ mod stream;
 
 pub use chunks::Chunk;
 pub(crate) use chunks::Chunks;
-pub(crate) use part::{Named, Part, Publish, directory_of, ledger_path};
+pub(crate) use part::{Named, Part, Publish, directory_of, ledger_path, sync_existing};
 pub(crate) use stream::{Stream, StreamTo};
 
 use std::fs::File;
@@ -184,11 +184,16 @@ fn available_memory() -> u64 {
 fn allocate(part: &Part, size: Option<u64>) -> Result<()> {
     let Some(size) = size else { return Ok(()) };
     let file: &File = part.file();
+    // What an earlier run has allocated is not asked for again: some file systems want the room twice.
+    if part.is_allocated(size) && file.metadata().is_ok_and(|meta| meta.len() >= size) {
+        return Ok(());
+    }
     match crate::sys::allocate(file, size) {
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
         done => return done.map_err(|error| part.failed("allocate", error)),
     }
-    if crate::sys::free_space(file).is_ok_and(|free| free < size) {
+    let missing = size.saturating_sub(part.allocated_bytes());
+    if crate::sys::free_space(file).is_ok_and(|free| free < missing) {
         return Err(part.failed("allocate", std::io::Error::from_raw_os_error(libc::ENOSPC)));
     }
     file.set_len(size).map_err(|error| part.failed("extend", error))

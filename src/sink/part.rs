@@ -4,7 +4,7 @@ mod publish;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use publish::{Named, Publish};
+pub(crate) use publish::{Named, Publish, sync_existing};
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -123,9 +123,14 @@ impl Part {
 
     /// Whether the file system has allocated all of `size` bytes.
     pub(crate) fn is_allocated(&self, size: u64) -> bool {
+        self.allocated_bytes() >= size
+    }
+
+    /// Bytes that the file takes on the disk.
+    pub(crate) fn allocated_bytes(&self) -> u64 {
         let meta = fault::check("count blocks").and_then(|()| self.file.metadata());
         let blocks = meta.map_or(0, |meta| meta.blocks());
-        blocks.saturating_mul(STAT_BLOCK_BYTES) >= size
+        blocks.saturating_mul(STAT_BLOCK_BYTES)
     }
 
     /// Ends the file at `size` bytes: cuts off the padding of a direct write, of this run or of an earlier

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
 
 use super::begun::Begun;
+use crate::aside::aside;
 use crate::block::Block;
 use crate::digest::{Algo, Checksum, Hasher};
 use crate::error::{Error, Kind, Result};
@@ -35,6 +37,8 @@ pub(crate) struct Stream {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     goes_nowhere: bool,
+    /// The output once more, if it lies on a disk.
+    disk: Option<Arc<File>>,
     begun: Begun,
 }
 
@@ -63,12 +67,14 @@ impl Stream {
     pub(crate) fn start(out: Option<File>, algo: Option<Algo>) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let goes_nowhere = out.is_none();
+        let disk = out.as_ref().and_then(on_disk).map(Arc::new);
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("ringpull-stream".into())
             .spawn(move || write_in_order(&theirs, out, algo.map(Hasher::new)))
             .map_err(|error| Error::new(Kind::Internal, "cannot start a thread").because(error))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)), goes_nowhere, begun: Begun::default() })
+        let (thread, begun) = (Mutex::new(Some(thread)), Begun::default());
+        Ok(Self { shared, thread, goes_nowhere, disk, begun })
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -106,6 +112,21 @@ impl Stream {
         self.shared.lock().digest.take()
     }
 
+    /// Waits until the disk has what went into a regular file or a block device; nothing else has one.
+    ///
+    /// # Errors
+    /// As [`Error::local`].
+    pub(crate) async fn sync(&self) -> Result<()> {
+        let Some(disk) = self.disk.clone() else { return Ok(()) };
+        aside(move || match disk.sync_all() {
+            Err(error) if !crate::sys::has_no_sync(&error) => {
+                Err(Error::local("sync", Path::new("the output"), error))
+            }
+            _ => Ok(()),
+        })
+        .await
+    }
+
     fn end(&self) {
         self.shared.lock().over = true;
         self.shared.changed.notify_one();
@@ -129,6 +150,12 @@ impl StreamTo {
             }
         }
     }
+}
+
+/// The output once more, if it lies on a disk.
+fn on_disk(out: &File) -> Option<File> {
+    let kind = out.metadata().ok()?.file_type();
+    if kind.is_file() || kind.is_block_device() { out.try_clone().ok() } else { None }
 }
 
 fn open_special(path: &Path) -> std::io::Result<File> {

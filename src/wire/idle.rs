@@ -66,6 +66,11 @@ impl Idle {
     pub(super) fn keep(&self, key: Key, conn: Conn) {
         let Some(sleeper) = Sleeper::new(conn) else { return };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of origins that nobody asks again they would never go.
+        all.retain(|_, sleepers| {
+            sleepers.retain(|sleeper| sleeper.since.elapsed() < IDLE_AGE_MAX);
+            !sleepers.is_empty()
+        });
         if all.values().map(Vec::len).sum::<usize>() < IDLE_MAX {
             all.entry(key).or_default().push(sleeper);
         }

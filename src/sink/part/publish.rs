@@ -3,6 +3,7 @@
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -146,4 +147,26 @@ impl Part {
             .hint("run it again with --overwrite: what was fetched is kept where it can be")
             .because(error)
     }
+}
+
+/// Syncs a file that is there already, and its name, as far as its owner lets us.
+///
+/// # Errors
+/// As [`Error::local`], if the disk fails.
+pub(crate) fn sync_existing(target: &Path) -> Result<()> {
+    let directory = directory_of(target);
+    let file = File::open(target).and_then(|file| file.sync_all());
+    let name = crate::sys::open_directory(directory).and_then(|directory| directory.sync_all());
+    for (synced, path) in [(file, target), (name, directory)] {
+        match synced {
+            Err(error)
+                if !crate::sys::has_no_sync(&error)
+                    && error.kind() != io::ErrorKind::PermissionDenied =>
+            {
+                return Err(Error::local("sync", path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Syncs that fail, syncs that there are not, and what the next run makes of either; reads that fail.
 
+use std::process::Stdio;
+
 use super::{assert_fetched_once, file, is_root, notes, origin, refuse, refuse_bits};
 use crate::harness::{Outcome, Run};
 use crate::origin::{Cut, Origin};
@@ -137,5 +139,32 @@ fn f26_a_directory_that_fails_gives_no_name_and_costs_no_byte() {
         assert!(!first.path("f.bin").exists());
         first.again(&url).args(args).finish().assert_gives("f.bin", &file());
         assert_fetched_once(&origin);
+    }
+}
+
+#[test]
+fn f03_standard_output_that_is_a_file_is_synced_too() {
+    let origin = origin();
+    for io in backends() {
+        let out = || Stdio::from(tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        let run = || Run::new(&origin.url("/f.bin")).args(["--io", io, "-o", "-"]).stdout(out());
+        run().finish().assert_code(0);
+        let failed = || refuse(libc::SYS_fsync, libc::EIO);
+        run().filter(failed()).finish().assert_fails(7, &["sync"]);
+        run().filter(failed()).arg("--no-sync").finish().assert_code(0);
+    }
+}
+
+#[test]
+fn f21_a_file_that_is_there_already_is_on_the_disk_before_it_is_called_right() {
+    let origin = origin();
+    let url = origin.url("/f.bin");
+    // As a run leaves it that is killed right after the rename, or does not sync.
+    let first = Run::new(&url).arg("--no-sync").finish();
+    first.assert_gives("f.bin", &file());
+    for args in [&[][..], &["--checksum", &checksum()]] {
+        let again = || first.again(&url).args(args);
+        again().filter(refuse(libc::SYS_fsync, libc::EIO)).finish().assert_fails(7, &["sync"]);
+        again().finish().assert_code(0);
     }
 }
