@@ -81,8 +81,8 @@ pub(crate) fn epoch(file: &File) -> Option<String> {
     fault::check("epoch").ok()?;
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
     // STATX_MNT_ID_UNIQUE (Linux 6.8) is never given twice in a boot. The number that older kernels give is
-    // given again to the next mount: the page cache would be believed of a disk that was unplugged in between.
-    // rustix 1.1 has the field but no name for the flag.
+    // given again to the next mount: the page cache would be believed of a disk that was unplugged in
+    // between. rustix 1.1 has the field but no name for the flag.
     let unique = StatxFlags::from_bits_retain(0x4000);
     let stat = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, unique).ok()?;
     if stat.stx_mask & unique.bits() == 0 {

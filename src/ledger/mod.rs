@@ -8,7 +8,9 @@
 //! Invariant: no line ever claims more than was true when it was written, and none is written after a sync
 //! has failed but the one that says so.
 
+mod due;
 mod extents;
+mod found;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod record;
@@ -17,19 +19,20 @@ mod replay;
 mod tests;
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+pub(crate) use self::due::Due;
 pub(crate) use self::extents::Extents;
+pub(crate) use self::found::{Found, Unusable};
 pub(crate) use self::record::{FORMAT, Head};
 
 use self::record::Record;
-use self::replay::Replay;
 use crate::crash;
 use crate::fault;
 use crate::limits::{
@@ -82,86 +85,6 @@ enum Closed {
     Lost,
     /// The file was removed.
     Forgotten,
-}
-
-/// A sync that is due. Dropped undone, another may be.
-pub(crate) struct Due {
-    ledger: Arc<Ledger>,
-    writes: u64,
-    bytes: u64,
-}
-
-/// Why an earlier run's ledger is of no use.
-#[derive(Debug)]
-pub(crate) enum Unusable {
-    /// It cannot be believed, for this reason.
-    Doubtful(String),
-    /// It cannot be read now; that may pass.
-    Failed(io::Error),
-}
-
-/// What an earlier run has left.
-pub(crate) struct Found {
-    path: PathBuf,
-    file: File,
-    replay: Replay,
-}
-
-impl Found {
-    /// Reads the ledger at `path`; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`Unusable`].
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Unusable> {
-        let strange = || Unusable::Doubtful("its ledger is not a file of ours".into());
-        let file = match open(path, File::options().read(true).append(true)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if is_strange(&error) => return Err(strange()),
-            Err(error) => return Err(Unusable::Failed(error)),
-        };
-        let meta = file.metadata().map_err(Unusable::Failed)?;
-        // Nobody else can have written to it: on its word the part file is believed.
-        if !crate::sys::is_our_own(&meta) || meta.mode() & 0o022 != 0 {
-            return Err(strange());
-        }
-        let mut bytes = Vec::new();
-        let read = fault::check("read ledger")
-            .and_then(|()| (&file).take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes));
-        read.map_err(Unusable::Failed)?;
-        if wide(bytes.len()) > LEDGER_BYTES_MAX {
-            return Err(Unusable::Doubtful("its ledger is too long".into()));
-        }
-        let replay = replay::read(&bytes).map_err(|doubt| Unusable::Doubtful(doubt.to_string()))?;
-        Ok(Some(Self { path: path.to_owned(), file, replay }))
-    }
-
-    pub(crate) fn head(&self) -> &Head {
-        &self.replay.head
-    }
-
-    /// What is there, if this is the epoch.
-    pub(crate) fn landed(&self, epoch: &str) -> Extents {
-        self.replay.landed(epoch)
-    }
-
-    /// Goes on with this ledger: cuts off what is torn and begins another run.
-    ///
-    /// # Errors
-    /// Whatever the file system says.
-    pub(crate) fn resume(self, part: &File, epoch: String) -> io::Result<Ledger> {
-        let Replay { head, writes, length, .. } = self.replay;
-        fault::check("cut ledger").and_then(|()| self.file.set_len(length))?;
-        crash::point();
-        let ledger = Ledger::new(self.path, self.file, part, head.size)?;
-        ledger.kept.store(true, Relaxed);
-        {
-            let mut state = ledger.lock();
-            (state.writes, state.length) = (writes, length);
-            state.append(&ledger.file, &Record::Begin { epoch })?;
-        }
-        Ok(ledger)
-    }
 }
 
 impl Ledger {
@@ -376,57 +299,6 @@ impl State {
     }
 }
 
-impl Due {
-    /// Syncs the part file, writes the line that says so, and syncs that. `sync` does one `fdatasync`.
-    ///
-    /// Dropping the future leaves the lines as they are: true, and not durable.
-    ///
-    /// # Errors
-    /// If the part file cannot be synced: its pages may be lost (fsync(2)), and no later sync may be
-    /// believed.
-    pub(crate) async fn settle<S>(self, mut sync: impl FnMut(Arc<File>) -> S) -> io::Result<()>
-    where
-        S: Future<Output = io::Result<()>>,
-    {
-        let ledger = &self.ledger;
-        match sync(Arc::clone(&ledger.part)).await {
-            Ok(()) => {}
-            // Nothing is lost, and nothing is durable: what that means is for the last sync to say.
-            Err(error) if crate::sys::has_no_sync(&error) => {
-                ledger.lock().has_no_sync = true;
-                return Ok(());
-            }
-            Err(error) => {
-                ledger.lose();
-                return Err(error);
-            }
-        }
-        crash::point();
-        let is_anchored = {
-            let mut state = ledger.lock();
-            let durable = Record::Durable(self.writes);
-            if state.closed.is_some() || state.append(&ledger.file, &durable).is_err() {
-                return Ok(());
-            }
-            state.unsynced = state.unsynced.saturating_sub(self.bytes);
-            state.is_anchored
-        };
-        // A line that is not durable is a line less to believe, and no more.
-        let mut anchored = sync(Arc::clone(&ledger.file)).await.is_ok();
-        if !is_anchored && let Some(directory) = &ledger.directory {
-            anchored = anchored && sync(Arc::clone(directory)).await.is_ok();
-            ledger.lock().is_anchored = anchored;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Due {
-    fn drop(&mut self) {
-        self.ledger.lock().is_syncing = false;
-    }
-}
-
 fn append(mut file: &File, line: &[u8]) -> io::Result<()> {
     if let Err(error) = fault::check("append") {
         // A full disk leaves torn lines.
@@ -434,12 +306,6 @@ fn append(mut file: &File, line: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     file.write_all(line)
-}
-
-/// Whether what stands in the place of a ledger is none, or not for us.
-fn is_strange(error: &io::Error) -> bool {
-    let strange = [libc::ELOOP, libc::ENXIO, libc::EISDIR, libc::EACCES, libc::EPERM];
-    error.raw_os_error().is_some_and(|code| strange.contains(&code))
 }
 
 /// Opens without following a link or waiting for the other end of a FIFO.

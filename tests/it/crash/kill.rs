@@ -58,7 +58,7 @@ struct Loop<'a> {
     rng: Rng,
     file: File,
     version: Arc<AtomicU64>,
-    /// Whether all runs are given a digest: what one gathers under a digest another goes on with only under it.
+    /// Whether all runs are given a digest: what one gathers under it counts only under it.
     digested: bool,
     origin: Running,
     url: String,
