@@ -123,6 +123,7 @@
 //! head      format, hashed URL and digest, size, validators, identity of the part file
 //! begin     a run begins, in this epoch: one boot, one mount
 //! written   these bytes were written        trusted in the same epoch: the page cache survives a kill
+//! syncing   a sync begins of what only the page cache has    if its end is not told, that is not trusted
 //! durable   so many written lines are on disk, after fdatasync      trusted for ever
 //! lost      a sync has failed: only what was durable before counts
 //! ```

@@ -277,6 +277,9 @@ async fn finish(
         partial.check(size)?;
         partial.part.prepare(&publish)?;
         if sync {
+            if let Some(ledger) = &partial.ledger {
+                ledger.sync_begins();
+            }
             // A disk may take its time.
             let synced = until_stopped(partial.part.sync(), stopper).await;
             partial.believe_sync(synced)?;

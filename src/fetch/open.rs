@@ -137,6 +137,9 @@ impl Fetch {
             Some(left) => self.open_left(left, size).await?,
             None => self.open_new(target, &version, manner).await?,
         };
+        if let (Some(ledger), false) = (&partial.ledger, matches!(sink, Sink::Direct(_))) {
+            ledger.is_cached();
+        }
         self.meter.add_landed(partial.resumed_bytes);
         let follower = match &self.options.checksum {
             Some(wanted) => {

@@ -250,9 +250,11 @@ impl Partial {
     pub(crate) fn believe_sync(&self, synced: Result<()>) -> Result<()> {
         if let (Err(error), Some(ledger)) = (&synced, &self.ledger)
             && error.kind() != Kind::Interrupted
-            && !error.system().is_some_and(sys::has_no_sync)
         {
-            ledger.lose();
+            match error.system().is_some_and(sys::has_no_sync) {
+                true => ledger.sync_is_none(),
+                false => ledger.lose(),
+            }
         }
         synced
     }

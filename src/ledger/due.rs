@@ -32,7 +32,7 @@ impl Due {
             Ok(()) => {}
             // Nothing is lost, and nothing is durable: what that means is for the last sync to say.
             Err(error) if crate::sys::has_no_sync(&error) => {
-                ledger.lock().has_no_sync = true;
+                ledger.sync_is_none();
                 return Ok(());
             }
             Err(error) => {

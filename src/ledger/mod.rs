@@ -2,8 +2,9 @@
 //!
 //! A file of lines beside the part file, mode 0600, appended to and never rewritten. A line is written only
 //! after the bytes it names: `written` lines at once and unsynced, which a killed process cannot lose, and
-//! `durable` lines after a sync of the part file, which a power cut cannot lose either. What a reader may
-//! believe of it is decided in `replay`; nothing here decides anything.
+//! `durable` lines after a sync of the part file, which a power cut cannot lose either. Before a sync of what
+//! only the page cache has comes a `syncing` line: were the program killed in it, nobody would hear of a
+//! failure. What a reader may believe of it is decided in `replay`; nothing here decides anything.
 //!
 //! Invariant: no line ever claims more than was true when it was written, and none is written after a sync
 //! has failed but the one that says so.
@@ -54,6 +55,8 @@ pub(crate) struct Ledger {
     line_bytes: u64,
     state: Mutex<State>,
     kept: AtomicBool,
+    /// What was written waits in the page cache, where a failed sync loses it.
+    is_cached: AtomicBool,
 }
 
 struct State {
@@ -132,6 +135,7 @@ impl Ledger {
             line_bytes: crash::line_bytes(LEDGER_WRITE_BYTES_MIN.max(size / LEDGER_WRITES)),
             state: Mutex::new(state),
             kept: AtomicBool::new(false),
+            is_cached: AtomicBool::new(false),
         })
     }
 
@@ -203,8 +207,41 @@ impl Ledger {
         if state.closed.is_some() {
             return None;
         }
+        if !self.note_sync(state) {
+            return None;
+        }
         (state.is_syncing, state.synced_at) = (true, now);
         Some(Due { ledger: Arc::clone(self), writes: state.writes, bytes: state.unsynced })
+    }
+
+    /// Says that what is written waits in the page cache.
+    pub(crate) fn is_cached(&self) {
+        self.is_cached.store(true, Relaxed);
+    }
+
+    /// Notes that the last sync begins, of which only success needs no other line: the ledger goes then.
+    pub(crate) fn sync_begins(&self) {
+        let mut state = self.lock();
+        self.write(&mut state);
+        self.note_sync(&mut state);
+    }
+
+    /// Notes that there is no sync: what was written stays as true as it was.
+    pub(crate) fn sync_is_none(&self) {
+        let mut state = self.lock();
+        state.has_no_sync = true;
+        if state.closed.is_none() && self.is_cached.load(Relaxed) {
+            // Where it fails the lines count for less than they could.
+            let _ = state.append(&self.file, &Record::Durable(0));
+        }
+    }
+
+    fn note_sync(&self, state: &mut State) -> bool {
+        if !self.is_cached.load(Relaxed) || state.closed.is_some() {
+            return state.closed.is_none();
+        }
+        let syncing = Record::Syncing(state.writes);
+        state.append(&self.file, &syncing).is_ok()
     }
 
     /// Notes that a sync has failed: what is not durable by now may be anything, and nothing that follows
@@ -285,7 +322,11 @@ impl State {
         crash::point();
         crash::point_within(file, line.as_bytes());
         // What begins and ends a run has room where what has landed has none any more.
-        let reserve = if matches!(record, Record::Written(_)) { LEDGER_RESERVE_BYTES } else { 0 };
+        let reserve = if matches!(record, Record::Written(_) | Record::Syncing(_)) {
+            LEDGER_RESERVE_BYTES
+        } else {
+            0
+        };
         let written = match length + reserve <= LEDGER_BYTES_MAX {
             true => append(file, line.as_bytes()),
             false => Err(io::ErrorKind::FileTooLarge.into()),

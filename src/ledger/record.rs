@@ -25,6 +25,9 @@ pub(crate) enum Record {
     },
     /// These bytes were written: file offsets, first and one behind the last.
     Written(Vec<(u64, u64)>),
+    /// A sync begins of bytes that only the page cache has, those of the first so many `Written` lines. If no
+    /// `Durable` or `Lost` follows, nobody has heard how it ended, and the kernel tells a failure only once.
+    Syncing(u64),
     /// The disk has what the first so many `Written` lines of the file name.
     Durable(u64),
     /// A sync has failed: what is not durable may be anything by now.

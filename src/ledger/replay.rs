@@ -19,6 +19,8 @@ pub(crate) struct Replay {
     /// `Written` lines so far.
     pub(crate) writes: u64,
     epoch: Option<String>,
+    /// The `Written` lines that a sync is about whose end is not known.
+    syncing: u64,
     /// The intact lines, in bytes: what follows is torn.
     pub(crate) length: u64,
 }
@@ -57,6 +59,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Replay, Doubt> {
         written: VecDeque::new(),
         writes: 0,
         epoch: None,
+        syncing: 0,
         length: 0,
     };
     while let Ok((record, behind)) = record::next(rest) {
@@ -72,7 +75,8 @@ impl Replay {
     pub(crate) fn landed(&self, epoch: &str) -> Extents {
         let mut landed = self.durable.clone();
         if self.epoch.as_deref() == Some(epoch) {
-            for range in self.written.iter().flat_map(|(_, extents)| extents.iter()) {
+            let believed = self.written.iter().filter(|(at, _)| *at > self.syncing);
+            for range in believed.flat_map(|(_, extents)| extents.iter()) {
                 landed.insert(range);
             }
         }
@@ -86,6 +90,8 @@ impl Replay {
                 if self.epoch.as_ref() != Some(&epoch) {
                     self.written.clear();
                 }
+                let unheard = std::mem::take(&mut self.syncing);
+                self.written.retain(|(at, _)| *at > unheard);
                 self.epoch = Some(epoch);
             }
             Record::Written(ranges) => {
@@ -102,10 +108,12 @@ impl Replay {
                 self.writes += 1;
                 self.written.push_back((self.writes, extents));
             }
+            Record::Syncing(writes) | Record::Durable(writes) if writes > self.writes => {
+                return Err(Doubt::Corrupt);
+            }
+            Record::Syncing(writes) => self.syncing = writes,
             Record::Durable(writes) => {
-                if writes > self.writes {
-                    return Err(Doubt::Corrupt);
-                }
+                self.syncing = 0;
                 while self.written.front().is_some_and(|(at, _)| *at <= writes) {
                     let synced = self.written.pop_front().map(|(_, extents)| extents);
                     for range in synced.iter().flat_map(Extents::iter) {
@@ -113,7 +121,10 @@ impl Replay {
                     }
                 }
             }
-            Record::Lost => self.written.clear(),
+            Record::Lost => {
+                self.syncing = 0;
+                self.written.clear();
+            }
         }
         Ok(())
     }

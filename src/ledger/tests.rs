@@ -365,3 +365,22 @@ fn a_sync_that_fails_after_the_ledger_was_closed_is_noted_all_the_same() {
     drop(ledger);
     assert_eq!(ranges(&Found::read(&path).unwrap().unwrap().landed("a")), one(0..10));
 }
+
+#[test]
+fn what_a_sync_was_about_that_nobody_heard_the_end_of_is_not_believed() {
+    let records = |end: &[Record]| {
+        let mut all = vec![Record::Head(head(100)), begin("a"), written(0, 10), written(20, 30)];
+        all.extend([Record::Syncing(1), written(40, 50)]);
+        all.extend_from_slice(end);
+        ranges(&read(&lines(&all)).unwrap().landed("a"))
+    };
+    assert_eq!(records(&[]), [20..30, 40..50]);
+    assert_eq!(records(&[begin("a")]), [20..30, 40..50]);
+    assert_eq!(records(&[begin("a"), Record::Durable(3)]), [20..30, 40..50], "it is gone for good");
+    assert_eq!(records(&[Record::Durable(1)]), [0..10, 20..30, 40..50]);
+    // There is no sync.
+    assert_eq!(records(&[Record::Durable(0)]), [0..10, 20..30, 40..50]);
+    assert!(records(&[Record::Lost]).is_empty());
+    let beyond = [Record::Head(head(100)), begin("a"), Record::Syncing(1)];
+    assert_eq!(read(&lines(&beyond)).unwrap_err(), Doubt::Corrupt);
+}

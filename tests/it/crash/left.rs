@@ -43,9 +43,17 @@ impl Left {
 
     /// What it says is there as long as the machine and the mount live, by bytes of the file.
     pub(crate) fn landed(&self) -> Vec<bool> {
-        let (mut landed, written) = self.replay();
-        written.into_iter().for_each(|(_, range)| landed[range].fill(true));
+        let (mut landed, written, syncing) = self.replay();
+        let believed = written.into_iter().filter(|(number, _)| *number > syncing);
+        believed.for_each(|(_, range)| landed[range].fill(true));
         landed
+    }
+
+    /// What any line names, whether it is believed or not.
+    fn named(&self) -> Vec<bool> {
+        let (mut named, written, _) = self.replay();
+        written.into_iter().for_each(|(_, range)| named[range].fill(true));
+        named
     }
 
     /// What it says is there whatever happens, by bytes of the file.
@@ -53,32 +61,39 @@ impl Left {
         self.replay().0
     }
 
-    /// What is durable, and what was only written since; each with the number of its line.
-    fn replay(&self) -> (Vec<bool>, Vec<(u64, Range<usize>)>) {
+    /// What is durable, and what was only written since, each with the number of its line; and up to which line
+    /// a sync has ended unheard.
+    fn replay(&self) -> (Vec<bool>, Vec<(u64, Range<usize>)>, u64) {
         let size = self.lines[0]["head"]["size"].as_u64().unwrap();
         let mut durable = vec![false; usize::try_from(size).unwrap()];
         let (mut pending, mut writes, mut epoch) = (Vec::new(), 0, &Value::Null);
+        let mut syncing = 0;
         for line in &self.lines {
             if let Some(begun) = line.get("begin") {
                 if *begun != *epoch {
                     pending.clear();
                 }
+                pending.retain(|(number, _)| *number > syncing);
+                syncing = 0;
                 epoch = begun;
             }
             if let Some(ranges) = line["written"].as_array() {
                 writes += 1;
                 pending.extend(ranges.iter().map(|pair| (writes, range_of(pair))));
             }
+            syncing = line["syncing"].as_u64().unwrap_or(syncing);
             if let Some(count) = line["durable"].as_u64() {
+                syncing = 0;
                 let synced = pending.iter().filter(|(number, _)| *number <= count);
                 synced.for_each(|(_, range)| durable[range.clone()].fill(true));
                 pending.retain(|(number, _)| *number > count);
             }
             if *line == "lost" {
+                syncing = 0;
                 pending.clear();
             }
         }
-        (durable, pending)
+        (durable, pending, syncing)
     }
 
     /// Every byte that it says is durable is there.
@@ -98,8 +113,9 @@ impl Left {
         let wrong =
             (0..landed.len()).find(|at| landed[*at] && found.get(*at) != Some(&wanted[*at]));
         assert_eq!(wrong, None, "the ledger says that this byte is there: {:?}", self.lines);
+        let named = self.named();
         let is_unknown = |block: &Range<usize>| {
-            found.get(block.clone()) == Some(&wanted[block.clone()]) && !landed[block.clone()][0]
+            found.get(block.clone()) == Some(&wanted[block.clone()]) && !named[block.clone()][0]
         };
         let mut unknown = vec![false; landed.len()];
         for block in blocks(file.size, GRAIN).filter(is_unknown) {
