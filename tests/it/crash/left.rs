@@ -61,8 +61,8 @@ impl Left {
         self.replay().0
     }
 
-    /// What is durable, and what was only written since, each with the number of its line; and up to which line
-    /// a sync has ended unheard.
+    /// What is durable, and what was only written since, each with the number of its line; and up to which
+    /// line a sync has ended unheard.
     fn replay(&self) -> (Vec<bool>, Vec<(u64, Range<usize>)>, u64) {
         let size = self.lines[0]["head"]["size"].as_u64().unwrap();
         let mut durable = vec![false; usize::try_from(size).unwrap()];
