@@ -17,6 +17,9 @@ pub(crate) struct Left {
     pub(crate) lines: Vec<Value>,
 }
 
+/// A `written` line: its number, and bytes that it names.
+type Line = (u64, Range<usize>);
+
 /// The smallest block of all runs, in bytes.
 pub(crate) const GRAIN: u64 = 16 << 10;
 
@@ -63,7 +66,7 @@ impl Left {
 
     /// What is durable, and what was only written since, each with the number of its line; and up to which
     /// line a sync has ended unheard.
-    fn replay(&self) -> (Vec<bool>, Vec<(u64, Range<usize>)>, u64) {
+    fn replay(&self) -> (Vec<bool>, Vec<Line>, u64) {
         let size = self.lines[0]["head"]["size"].as_u64().unwrap();
         let mut durable = vec![false; usize::try_from(size).unwrap()];
         let (mut pending, mut writes, mut epoch) = (Vec::new(), 0, &Value::Null);
