@@ -126,9 +126,7 @@ impl Board {
             return None;
         }
         let mut plan = plan;
-        // In order, nobody may be further ahead than there is memory.
-        let most = if job.sink.is_in_order() { self.rules.window.max(1) } else { u32::MAX };
-        let blocks = blocks.min(most);
+        let blocks = blocks.min(state.first_blocks_max(&job, self.rules.window));
         let want = Want { lanes: 1, at_least: blocks, at_most: blocks, below: u32::MAX };
         let lease = if blocks > 0 { plan.lease(&want) } else { None };
         follow(&job, &plan);

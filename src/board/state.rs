@@ -95,7 +95,7 @@ impl State {
             return None;
         }
         let fair = plan.free_blocks().div_ceil(lanes);
-        let (at_most, below) = match job.sink.is_in_order() {
+        let (at_most, below) = match job.sink.is_in_order() && lanes > 1 {
             true => ((window / lanes).max(1), plan.landed_prefix().saturating_add(window)),
             false => (u32::MAX, u32::MAX),
         };
@@ -120,11 +120,27 @@ impl State {
         lease.inspect(|lease| plan.begun(lease.id, now))
     }
 
-    /// Connections that there may be at present.
+    /// Connections that there may be at present. Where it is one, it stays one.
     fn lanes(&self) -> u32 {
         match &self.stage {
-            Stage::Running(job, _) if job.manner == Manner::OneStream => 1,
+            Stage::Running(job, _) => self.lanes_of(job),
             _ => u32::from(self.pace.allowed()).min(self.lanes_max),
+        }
+    }
+
+    fn lanes_of(&self, job: &Job) -> u32 {
+        match job.manner {
+            Manner::OneStream => 1,
+            Manner::Ranges => u32::from(self.pace.allowed()).min(self.lanes_max),
+        }
+    }
+
+    /// The most blocks that the answer to the first request may serve. In order, nobody may be further ahead
+    /// than there is memory; a lane that is alone has all that lies before it in the file already.
+    pub(super) fn first_blocks_max(&self, job: &Job, window: u32) -> u32 {
+        match job.sink.is_in_order() && self.lanes_of(job) > 1 {
+            true => window.max(1),
+            false => u32::MAX,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::harness::{Run, parse_events};
-use crate::origin::{Cut, File, Latch, Origin, Reply, Running};
+use crate::origin::{Cut, File, Latch, Origin, Reply, Request, Running};
 use crate::ways::backends;
 
 fn file() -> File {
@@ -147,4 +147,50 @@ fn f33_a_fifo_gets_the_bytes_in_order_and_stays_a_fifo() {
     outcome.assert_leaves_nothing();
     assert!(std::fs::symlink_metadata(pipe).unwrap().file_type().is_fifo());
     assert_eq!(reader.join().unwrap(), None);
+}
+
+#[test]
+fn a_stream_from_a_server_without_ranges_is_one_answer() {
+    // More blocks than any lane has memory for.
+    for length in [true, false] {
+        let script = move |_: &Request| match length {
+            true => Reply::whole(&file()).without("accept-ranges"),
+            false => Reply::whole(&file()).until_close(),
+        };
+        let origin = Origin::new().at("/f.bin", script).start();
+        for (asked, (io, connections)) in combinations().enumerate() {
+            let outcome = streaming(&origin).args(["--io", io, "-c", connections]).finish();
+            outcome.assert_leaves_nothing();
+            assert_eq!(file().difference(&outcome.stdout[..]), None);
+            assert_eq!(origin.log().len(), asked + 1, "{io}, {connections}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_over_one_connection_is_asked_for_once() {
+    for io in backends() {
+        let origin = origin();
+        let outcome = streaming(&origin).args(["--io", io, "-c", "1"]).finish();
+        outcome.assert_leaves_nothing();
+        assert_eq!(file().difference(&outcome.stdout[..]), None);
+        assert_eq!(origin.log().len(), 1);
+    }
+}
+
+#[test]
+fn a_digest_without_a_file_needs_one_answer_of_a_server_without_ranges() {
+    let origin = Origin::new().at("/f.bin", |_| Reply::whole(&file())).start();
+    let digest = format!("blake3={}", blake3::hash(&file().whole()));
+    for (asked, (io, connections)) in combinations().enumerate() {
+        let run = Run::new(&origin.url("/f.bin")).args(["--write", "discard", "-b", "64k"]);
+        let run = run.args(["--checksum", &digest, "--io", io, "-c", connections]);
+        run.finish().assert_leaves_nothing();
+        assert_eq!(origin.log().len(), asked + 1, "{io}, {connections}");
+    }
+}
+
+/// Both backends, with one connection and with several.
+fn combinations() -> impl Iterator<Item = (&'static str, &'static str)> {
+    backends().iter().flat_map(|io| ["1", "8", "auto"].map(|connections| (*io, connections)))
 }

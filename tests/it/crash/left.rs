@@ -44,6 +44,10 @@ impl Left {
         self.lines[0]["head"]["etag"].as_str().unwrap()
     }
 
+    fn size(&self) -> usize {
+        usize::try_from(self.lines[0]["head"]["size"].as_u64().unwrap()).unwrap()
+    }
+
     /// What it says is there as long as the machine and the mount live, by bytes of the file.
     pub(crate) fn landed(&self) -> Vec<bool> {
         let (mut landed, written, syncing) = self.replay();
@@ -54,8 +58,9 @@ impl Left {
 
     /// What any line names, whether it is believed or not.
     fn named(&self) -> Vec<bool> {
-        let (mut named, written, _) = self.replay();
-        written.into_iter().for_each(|(_, range)| named[range].fill(true));
+        let mut named = vec![false; self.size()];
+        let lines = self.lines.iter().filter_map(|line| line["written"].as_array());
+        lines.flatten().for_each(|pair| named[range_of(pair)].fill(true));
         named
     }
 
@@ -67,8 +72,7 @@ impl Left {
     /// What is durable, and what was only written since, each with the number of its line; and up to which
     /// line a sync has ended unheard.
     fn replay(&self) -> (Vec<bool>, Vec<Line>, u64) {
-        let size = self.lines[0]["head"]["size"].as_u64().unwrap();
-        let mut durable = vec![false; usize::try_from(size).unwrap()];
+        let mut durable = vec![false; self.size()];
         let (mut pending, mut writes, mut epoch) = (Vec::new(), 0, &Value::Null);
         let mut syncing = 0;
         for line in &self.lines {
