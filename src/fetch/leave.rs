@@ -45,13 +45,13 @@ impl Fetch {
         }
     }
 
-    /// Leaves what has landed to another run: durable, if the disk is quick about it.
+    /// Leaves what has landed to another run: durable, if it went past the page cache and the disk is quick.
     pub(super) async fn leave(&self) {
         let Some(job) = self.job() else { return };
         self.set_job(None);
         let Some(ledger) = job.ledger() else { return };
         ledger.flush();
-        let due = self.options.sync.then(|| ledger.last_sync(Instant::now())).flatten();
+        let due = self.options.sync.then(|| ledger.parting_sync(Instant::now())).flatten();
         if let Some(due) = due {
             // What is written down survives anything but a power cut as it is.
             let _ = tokio::time::timeout(STOP_GRACE / 2, settle(due)).await;

@@ -233,7 +233,7 @@ impl Fetch {
             self.meter.tell(match why {
                 Anew::Changed(why) => Event::Changed { why: why.clone() },
                 Anew::OneStream | Anew::Broken => {
-                    let why = "what an earlier run has left cannot be continued without ranges";
+                    let why = "what an earlier run has left cannot be combined with what comes now";
                     Event::Notice(format!("{why}; starting anew"))
                 }
             });

@@ -137,9 +137,6 @@ impl Fetch {
             Some(left) => self.open_left(left, size).await?,
             None => self.open_new(target, &version, manner).await?,
         };
-        if let (Some(ledger), false) = (&partial.ledger, matches!(sink, Sink::Direct(_))) {
-            ledger.is_cached();
-        }
         self.meter.add_landed(partial.resumed_bytes);
         let follower = match &self.options.checksum {
             Some(wanted) => {
@@ -201,7 +198,8 @@ impl Fetch {
             .tell(Event::Notice(format!("going on where it stopped: {there} of {all} are there")));
         let (sink, partial) = aside(move || {
             let sink = Sink::open(write, left.part(), size, block_size)?;
-            Ok((sink, left.resume(landed_bytes)?))
+            let partial = left.resume(landed_bytes, sink.is_cached())?;
+            Ok((sink, partial))
         })
         .await?;
         Ok((plan, sink, partial))
@@ -225,7 +223,8 @@ impl Fetch {
             let part = Part::create(&target)?;
             let sink = Sink::open(write, &part, size, block_size)?;
             let resumable = resumable.filter(|_| part.is_locked());
-            let (partial, failed) = Partial::begin(part, size, resumable.as_ref(), &source);
+            let version = resumable.as_ref();
+            let (partial, failed) = Partial::begin(part, size, version, &source, sink.is_cached());
             Ok((sink, partial, failed))
         })
         .await?;

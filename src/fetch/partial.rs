@@ -158,15 +158,15 @@ impl Left {
         &self.part
     }
 
-    /// Goes on with it.
+    /// Goes on with it; `cached` says that what is written waits in the page cache.
     ///
     /// # Errors
     /// If the ledger cannot be written.
-    pub(crate) fn resume(self, landed_bytes: u64) -> Result<Partial> {
+    pub(crate) fn resume(self, landed_bytes: u64, cached: bool) -> Result<Partial> {
         let Self { part, found, .. } = self;
         let was_allocated = found.head().allocated;
         let ledger = found
-            .resume(part.file(), epoch(&part))
+            .resume(part.file(), epoch(&part), cached)
             .map_err(|error| part.failed("continue the ledger of", error))?;
         let ledger = Some(Arc::new(ledger));
         Ok(Partial { part, ledger, resumed_bytes: landed_bytes, was_allocated })
@@ -181,31 +181,33 @@ impl Left {
 
 impl Partial {
     /// The files of a download that begins with nothing. `resumable` is its version if it may be continued
-    /// by another run; returns why it cannot be after all.
+    /// by another run, and `cached` says that what is written waits in the page cache; returns why it cannot
+    /// be continued after all.
     pub(crate) fn begin(
         part: Part,
         size: Option<u64>,
         resumable: Option<&Version>,
         source: &Source,
+        cached: bool,
     ) -> (Self, Option<Error>) {
-        // Whatever is there belongs to no part file any more.
-        remove_own(&ledger_path(part.target()));
         let was_allocated = size.is_some_and(|size| part.is_allocated(size));
         let mut partial = Self { part, ledger: None, resumed_bytes: 0, was_allocated };
-        match resumable.map(|version| partial.begin_ledger(version, source)) {
-            Some(Ok(ledger)) => partial.ledger = Some(Arc::new(ledger)),
-            Some(Err(error)) => {
-                return (partial, Some(error));
-            }
-            None => {}
+        let Some(version) = resumable else {
+            // What is there of ours belongs to no part file any more.
+            remove_own(&ledger_path(partial.part.target()));
+            return (partial, None);
+        };
+        match partial.begin_ledger(version, source, cached) {
+            Ok(ledger) => partial.ledger = Some(Arc::new(ledger)),
+            Err(error) => return (partial, Some(error)),
         }
         (partial, None)
     }
 
-    fn begin_ledger(&self, version: &Version, source: &Source) -> Result<Ledger> {
+    fn begin_ledger(&self, version: &Version, source: &Source, cached: bool) -> Result<Ledger> {
         let failed = |error| self.part.failed("begin a ledger for", error);
         let path = ledger_path(self.part.target());
-        // Whatever is there belongs to no part file any more.
+        // Whatever is there: links that somebody has planted go, too.
         let _ = std::fs::remove_file(&path);
         let head = Head {
             format: FORMAT,
@@ -219,7 +221,7 @@ impl Partial {
             part: sys::file_id(self.part.file()).map_err(failed)?,
             allocated: self.was_allocated,
         };
-        Ledger::create(&path, self.part.file(), head, epoch(&self.part)).map_err(failed)
+        Ledger::create(&path, self.part.file(), head, epoch(&self.part), cached).map_err(failed)
     }
 
     /// Refuses to publish what somebody else has had a hand in.

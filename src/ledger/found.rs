@@ -69,20 +69,23 @@ impl Found {
         self.replay.landed(epoch)
     }
 
-    /// Goes on with this ledger: cuts off what is torn and begins another run.
+    /// Goes on with this ledger: cuts off what is torn and begins another run, of which `cached` is as in
+    /// [`Ledger::create`].
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub(crate) fn resume(self, part: &File, epoch: String) -> io::Result<Ledger> {
+    pub(crate) fn resume(self, part: &File, epoch: String, cached: bool) -> io::Result<Ledger> {
+        let was_cached = self.replay.is_cached(&epoch);
         let Replay { head, writes, length, .. } = self.replay;
         fault::check("cut ledger").and_then(|()| self.file.set_len(length))?;
         crash::point();
-        let ledger = Ledger::new(self.path, self.file, part, head.size)?;
+        // What an earlier run has left in the page cache waits for a sync of this one.
+        let ledger = Ledger::new(self.path, self.file, part, head.size, cached || was_cached)?;
         ledger.kept.store(true, Relaxed);
         {
             let mut state = ledger.lock();
             (state.writes, state.length) = (writes, length);
-            state.append(&ledger.file, &Record::Begin { epoch })?;
+            state.append(&ledger.file, &Record::Begin { epoch, cached })?;
         }
         Ok(ledger)
     }

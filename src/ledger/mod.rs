@@ -11,6 +11,8 @@
 
 mod due;
 mod extents;
+#[cfg(test)]
+mod file_tests;
 mod found;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -56,7 +58,7 @@ pub(crate) struct Ledger {
     state: Mutex<State>,
     kept: AtomicBool,
     /// What was written waits in the page cache, where a failed sync loses it.
-    is_cached: AtomicBool,
+    is_cached: bool,
 }
 
 struct State {
@@ -91,26 +93,34 @@ enum Closed {
 }
 
 impl Ledger {
-    /// Begins a ledger at `path`, which must not exist.
+    /// Begins a ledger at `path`, which must not exist. `cached` says that what is written waits in the page
+    /// cache.
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub(crate) fn create(path: &Path, part: &File, head: Head, epoch: String) -> io::Result<Self> {
+    pub(crate) fn create(
+        path: &Path,
+        part: &File,
+        head: Head,
+        epoch: String,
+        cached: bool,
+    ) -> io::Result<Self> {
         let file =
             open(path, File::options().read(true).append(true).create_new(true).mode(0o600))?;
-        let ledger = Self::new(path.to_owned(), file, part, head.size).inspect_err(|_| {
-            // Best effort: without a head it is not believed.
-            let _ = std::fs::remove_file(path);
-        })?;
+        let ledger =
+            Self::new(path.to_owned(), file, part, head.size, cached).inspect_err(|_| {
+                // Best effort: without a head it is not believed.
+                let _ = std::fs::remove_file(path);
+            })?;
         {
             let mut state = ledger.lock();
             state.append(&ledger.file, &Record::Head(head))?;
-            state.append(&ledger.file, &Record::Begin { epoch })?;
+            state.append(&ledger.file, &Record::Begin { epoch, cached })?;
         }
         Ok(ledger)
     }
 
-    fn new(path: PathBuf, file: File, part: &File, size: u64) -> io::Result<Self> {
+    fn new(path: PathBuf, file: File, part: &File, size: u64, is_cached: bool) -> io::Result<Self> {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -135,7 +145,7 @@ impl Ledger {
             line_bytes: crash::line_bytes(LEDGER_WRITE_BYTES_MIN.max(size / LEDGER_WRITES)),
             state: Mutex::new(state),
             kept: AtomicBool::new(false),
-            is_cached: AtomicBool::new(false),
+            is_cached,
         })
     }
 
@@ -190,10 +200,14 @@ impl Ledger {
         self.begin_sync(&mut state, now)
     }
 
-    /// A sync of whatever is not durable, due or not; `None` if all is, or while another is at work.
-    pub(crate) fn last_sync(self: &Arc<Self>, now: Instant) -> Option<Due> {
+    /// A sync of whatever is not durable, due or not, for a run that ends and may not wait for it; `None` if
+    /// all is, or while another is at work.
+    ///
+    /// None of what the page cache has, either: a sync that nobody hears the end of takes with it what would
+    /// have outlived the run.
+    pub(crate) fn parting_sync(self: &Arc<Self>, now: Instant) -> Option<Due> {
         let mut state = self.lock();
-        if state.unsynced + state.unwritten.bytes() == 0 {
+        if self.is_cached || state.unsynced + state.unwritten.bytes() == 0 {
             return None;
         }
         self.begin_sync(&mut state, now)
@@ -214,11 +228,6 @@ impl Ledger {
         Some(Due { ledger: Arc::clone(self), writes: state.writes, bytes: state.unsynced })
     }
 
-    /// Says that what is written waits in the page cache.
-    pub(crate) fn is_cached(&self) {
-        self.is_cached.store(true, Relaxed);
-    }
-
     /// Notes that the last sync begins, of which only success needs no other line: the ledger goes then.
     pub(crate) fn sync_begins(&self) {
         let mut state = self.lock();
@@ -230,14 +239,14 @@ impl Ledger {
     pub(crate) fn sync_is_none(&self) {
         let mut state = self.lock();
         state.has_no_sync = true;
-        if state.closed.is_none() && self.is_cached.load(Relaxed) {
+        if state.closed.is_none() && self.is_cached {
             // Where it fails the lines count for less than they could.
             let _ = state.append(&self.file, &Record::Durable(0));
         }
     }
 
     fn note_sync(&self, state: &mut State) -> bool {
-        if !self.is_cached.load(Relaxed) || state.closed.is_some() {
+        if !self.is_cached || state.closed.is_some() {
             return state.closed.is_none();
         }
         let syncing = Record::Syncing(state.writes);

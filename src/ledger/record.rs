@@ -22,6 +22,8 @@ pub(crate) enum Record {
         /// Names the time during which the page cache has kept what was written: see
         /// [`crate::sys::epoch`].
         epoch: String,
+        /// What this run writes waits in the page cache, where a failed sync loses it.
+        cached: bool,
     },
     /// These bytes were written: file offsets, first and one behind the last.
     Written(Vec<(u64, u64)>),

@@ -19,6 +19,8 @@ pub(crate) struct Replay {
     /// `Written` lines so far.
     pub(crate) writes: u64,
     epoch: Option<String>,
+    /// Something that the page cache may still hold was written there in this epoch.
+    cached: bool,
     /// The `Written` lines that a sync is about whose end is not known.
     syncing: u64,
     /// The intact lines, in bytes: what follows is torn.
@@ -59,6 +61,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Replay, Doubt> {
         written: VecDeque::new(),
         writes: 0,
         epoch: None,
+        cached: false,
         syncing: 0,
         length: 0,
     };
@@ -83,13 +86,20 @@ impl Replay {
         landed
     }
 
+    /// Whether the page cache may hold something in this epoch that is not durable.
+    pub(crate) fn is_cached(&self, epoch: &str) -> bool {
+        self.cached && self.epoch.as_deref() == Some(epoch)
+    }
+
     fn apply(&mut self, record: Record) -> Result<(), Doubt> {
         match record {
             Record::Head(_) => return Err(Doubt::Corrupt),
-            Record::Begin { epoch } => {
+            Record::Begin { epoch, cached } => {
                 if self.epoch.as_ref() != Some(&epoch) {
                     self.written.clear();
+                    self.cached = false;
                 }
+                self.cached |= cached;
                 let unheard = std::mem::take(&mut self.syncing);
                 self.written.retain(|(at, _)| *at > unheard);
                 self.epoch = Some(epoch);

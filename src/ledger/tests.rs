@@ -1,14 +1,12 @@
 //! The ledger against torn, foreign and hostile bytes, and against a disk that loses what was not synced.
 
-use std::os::unix::fs::FileExt as _;
-
 use proptest::prelude::*;
 
 use super::record::{Record, next};
 use super::replay::{Doubt, read};
 use super::*;
 
-fn head(size: u64) -> Head {
+pub(super) fn head(size: u64) -> Head {
     let file = tempfile::tempfile().unwrap();
     Head {
         format: FORMAT,
@@ -29,18 +27,18 @@ fn lines(records: &[Record]) -> Vec<u8> {
 }
 
 fn begin(epoch: &str) -> Record {
-    Record::Begin { epoch: epoch.into() }
+    Record::Begin { epoch: epoch.into(), cached: true }
 }
 
 fn written(start: u64, end: u64) -> Record {
     Record::Written(vec![(start, end)])
 }
 
-fn one(range: Range<u64>) -> Vec<Range<u64>> {
+pub(super) fn one(range: Range<u64>) -> Vec<Range<u64>> {
     std::iter::once(range).collect()
 }
 
-fn ranges(extents: &Extents) -> Vec<Range<u64>> {
+pub(super) fn ranges(extents: &Extents) -> Vec<Range<u64>> {
     extents.iter().collect()
 }
 
@@ -277,93 +275,6 @@ proptest! {
         behind.extend(bytes);
         let _ = read(&behind);
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
-#[test]
-fn a_ledger_on_disk_is_found_and_gone_on_with() {
-    let dir = tempfile::tempdir().unwrap();
-    let part = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(dir.path().join("part"))
-        .unwrap();
-    part.write_all_at(&[1; 100], 0).unwrap();
-    let path = dir.path().join("ledger");
-    assert!(Found::read(&path).unwrap().is_none());
-    let ledger = Arc::new(Ledger::create(&path, &part, head(100), "a".into()).unwrap());
-    assert!(ledger.last_sync(Instant::now()).is_none(), "nothing has landed");
-    ledger.landed(0..10);
-    let due = ledger.last_sync(Instant::now()).unwrap();
-    assert!(ledger.last_sync(Instant::now()).is_none(), "one at a time");
-    block_on(due.settle(|file| async move { file.sync_data() })).unwrap();
-    ledger.landed(20..30);
-    assert!(ledger.is_ours());
-    drop(ledger);
-    let found = Found::read(&path).unwrap().unwrap();
-    assert_eq!(ranges(&found.landed("a")), [0..10, 20..30]);
-    assert_eq!(ranges(&found.landed("b")), one(0..10));
-    let ledger = Arc::new(found.resume(&part, "b".into()).unwrap());
-    ledger.landed(40..50);
-    let due = ledger.last_sync(Instant::now()).unwrap();
-    let failed = block_on(due.settle(|_| async { Err(io::Error::other("broken disk")) }));
-    assert!(failed.is_err() && ledger.last_sync(Instant::now()).is_none(), "never tried again");
-    ledger.landed(60..70);
-    drop(ledger);
-    let found = Found::read(&path).unwrap().unwrap();
-    assert_eq!(ranges(&found.landed("b")), one(0..10));
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), found.replay.length);
-}
-
-#[test]
-fn a_ledger_that_holds_nothing_is_removed_and_a_strange_one_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let part = tempfile::tempfile_in(dir.path()).unwrap();
-    let path = dir.path().join("ledger");
-    drop(Ledger::create(&path, &part, head(100), "a".into()).unwrap());
-    assert!(!path.exists());
-    std::os::unix::fs::symlink(dir.path().join("victim"), &path).unwrap();
-    assert!(Found::read(&path).is_err());
-    assert!(Ledger::create(&path, &part, head(100), "a".into()).is_err());
-    assert!(!dir.path().join("victim").exists());
-}
-
-#[test]
-fn lines_that_somebody_else_has_written_are_noticed() {
-    let dir = tempfile::tempdir().unwrap();
-    let part = tempfile::tempfile_in(dir.path()).unwrap();
-    let path = dir.path().join("ledger");
-    let ledger = Ledger::create(&path, &part, head(100), "a".into()).unwrap();
-    ledger.landed(0..10);
-    ledger.flush();
-    assert!(ledger.is_ours());
-    let other = Found::read(&path).unwrap().unwrap().resume(&part, "a".into()).unwrap();
-    assert!(!ledger.is_ours() && other.is_ours());
-}
-
-#[test]
-fn a_sync_that_fails_after_the_ledger_was_closed_is_noted_all_the_same() {
-    let dir = tempfile::tempdir().unwrap();
-    let part = tempfile::tempfile_in(dir.path()).unwrap();
-    let path = dir.path().join("ledger");
-    let ledger = Arc::new(Ledger::create(&path, &part, head(100), "a".into()).unwrap());
-    ledger.landed(0..10);
-    let due = ledger.last_sync(Instant::now()).unwrap();
-    block_on(due.settle(|_| async { Ok(()) })).unwrap();
-    ledger.landed(20..30);
-    ledger.flush();
-    // A disk that is full leaves half a line.
-    (&*ledger.file).write_all(b"0123abcd {\"wri").unwrap();
-    ledger.lock().closed = Some(Closed::Full);
-    assert!(ledger.is_ours() && !ledger.is_lost());
-    ledger.lose();
-    assert!(ledger.is_lost());
-    drop(ledger);
-    assert_eq!(ranges(&Found::read(&path).unwrap().unwrap().landed("a")), one(0..10));
 }
 
 #[test]

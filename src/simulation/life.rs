@@ -301,7 +301,7 @@ impl<'w> Life<'w> {
         let mut is_kept = self.left.is_some() || self.is_resumed;
         if let Some(ledger) = self.ledger.clone() {
             ledger.flush();
-            if let Some(due) = ledger.last_sync(now) {
+            if let Some(due) = ledger.parting_sync(now) {
                 self.begin_sync(due);
                 for _ in 0..self.world.rng.u32(0..6) {
                     self.poke();

@@ -100,7 +100,9 @@ impl Life<'_> {
         let epoch = self.world.disk.epoch();
         self.is_resumed = true;
         self.clock = (Instant::now(), self.world.now);
-        let ledger = found.resume(&self.world.file, epoch).expect("proof: its file was just read");
+        let ledger = found
+            .resume(&self.world.file, epoch, self.world.rng.bool())
+            .expect("proof: its file was just read");
         self.ledger = Some(Arc::new(ledger));
     }
 
@@ -126,7 +128,7 @@ impl Life<'_> {
         let _ = fs::remove_file(&path);
         self.clock = (Instant::now(), self.world.now);
         let file: &File = &self.world.file;
-        let ledger = Ledger::create(&path, file, head, epoch);
+        let ledger = Ledger::create(&path, file, head, epoch, self.world.rng.bool());
         self.ledger = Some(Arc::new(ledger.expect("proof: nothing else has this name")));
     }
 

@@ -150,6 +150,11 @@ impl Sink {
         matches!(self, Self::Stream(_))
     }
 
+    /// Whether what is committed waits in the page cache, where a failed sync loses it.
+    pub(crate) fn is_cached(&self) -> bool {
+        matches!(self, Self::Buffered(_) | Self::Mmap(_))
+    }
+
     /// Whether a commit may wait for somebody who never comes: the reader of a pipe, the caller.
     pub(crate) fn may_block_for_ever(&self) -> bool {
         matches!(self, Self::Stream(_) | Self::Chunks(_))

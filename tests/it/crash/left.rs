@@ -76,7 +76,7 @@ impl Left {
         let (mut pending, mut writes, mut epoch) = (Vec::new(), 0, &Value::Null);
         let mut syncing = 0;
         for line in &self.lines {
-            if let Some(begun) = line.get("begin") {
+            if let Some(begun) = line.get("begin").map(|begin| &begin["epoch"]) {
                 if *begun != *epoch {
                     pending.clear();
                 }

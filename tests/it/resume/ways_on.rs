@@ -70,7 +70,9 @@ fn padding_of_an_earlier_run_is_cut_off() {
 
 #[test]
 fn every_end_with_something_landed_can_be_gone_on_with() {
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+    let signals = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+    let ways = ["auto", "direct", "buffered", "mmap"].into_iter();
+    for ((signal, code), write) in ways.flat_map(|write| signals.map(|signal| (signal, write))) {
         let file = File::new(SIZE);
         let origin = Origin::new()
             .bent("/f.bin", file, |request, reply| match request.nth {
@@ -78,7 +80,7 @@ fn every_end_with_something_landed_can_be_gone_on_with() {
                 _ => reply,
             })
             .start();
-        let args = ["-b", "64k", "-c", "1"];
+        let args = ["-b", "64k", "-c", "1", "--write", write];
         let run = Run::new(&origin.url("/f.bin")).args(args).env("RINGPULL_LINE_BYTES", "65536");
         let started = run.start();
         // The first line of the ledger that names bytes tells that something has landed.
