@@ -150,6 +150,9 @@ pub const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
 /// Bytes in front of the one asked for that are received in vain: caches answer ranges that begin at their
 /// own blocks.
 pub const SKIP_BYTES_MAX: u64 = 16 << 20;
+/// Time that the last chunk of a body may take behind its last byte before its connection is given up: a
+/// fresh one costs about as much.
+pub const LAST_CHUNK_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of an unwanted body that are read so that its connection can be used again.
 pub const DRAIN_BYTES_MAX: u64 = 16 << 10;
 

@@ -61,7 +61,7 @@ impl Haul<'_> {
         }
         let exact = answer.length.is_some_and(|length| answer.offset + length == end);
         if answer.reusable && exact {
-            response.recycle(&self.lane.fetch.options.client);
+            response.recycle(&self.lane.fetch.options.client).await;
         }
         Ok(())
     }

@@ -75,6 +75,11 @@ impl Framed {
         (Ok(if got > 0 { Received::Bytes(got) } else { Received::End }), block)
     }
 
+    /// Receives the end of the body, where it comes next.
+    pub(super) async fn reach_end(&mut self) {
+        while !self.ended && self.frame.is_empty() && self.next_frame().await.is_ok() {}
+    }
+
     /// The connection, if the body has ended and nothing came behind it.
     pub(super) fn into_conn(self) -> Option<Conn> {
         if !self.ended || self.driver_ended || !self.frame.is_empty() {

@@ -33,7 +33,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use crate::block::Block;
 use crate::error::Result;
 use crate::io::{Enough, Received};
-use crate::limits::DRAIN_BYTES_MAX;
+use crate::limits::{DRAIN_BYTES_MAX, LAST_CHUNK_WAIT};
 
 /// What to ask for. The URL and the credentials that may go there are the route's.
 pub(crate) struct Request<'a> {
@@ -87,11 +87,16 @@ impl Response {
         }
     }
 
-    /// Gives the connection back to the client, if it is in a state to serve another request.
-    pub(crate) fn recycle(self, client: &Client) {
+    /// Gives the connection back to the client, if it is in a state to serve another request. The end of a
+    /// body in chunks comes behind its last byte, and is waited for a moment.
+    pub(crate) async fn recycle(self, client: &Client) {
         let conn = match self.body {
             Body::Raw(raw) => raw.into_conn(self.remote),
-            Body::Framed(framed) => framed.into_conn(),
+            Body::Framed(mut framed) => {
+                // Late or broken, it leaves the connection as it is: not to be used again.
+                let _ = tokio::time::timeout(LAST_CHUNK_WAIT, framed.reach_end()).await;
+                framed.into_conn()
+            }
         };
         if let Some(conn) = conn {
             client.keep(self.key, conn);
@@ -117,6 +122,6 @@ impl Response {
                 return;
             }
         }
-        self.recycle(client);
+        self.recycle(client).await;
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::Outcome;
 use crate::origin::File;
@@ -29,10 +31,12 @@ pub(crate) const SECRETS: [&str; 4] = ["s3cr3t", "127.0.0.1", "http", "f.bin"];
 impl Left {
     /// `None` where there is nothing to go on with.
     pub(crate) fn of(outcome: &Outcome) -> Option<Self> {
-        Self::at(outcome.left("part")?, outcome.left("ledger")?)
+        let left = Self::at(outcome.left("part")?, outcome.left("ledger")?)?;
+        // A death may leave a fresh part file beside the ledger of the one before.
+        (left.lines[0]["head"]["part"] == name_of(&left.part)).then_some(left)
     }
 
-    /// From these two files.
+    /// From these two files, or copies of them.
     pub(crate) fn at(part: PathBuf, ledger: PathBuf) -> Option<Self> {
         let text = fs::read(&ledger).unwrap();
         let lines: Vec<_> = text.split(|byte| *byte == b'\n').map_while(intact).collect();
@@ -144,6 +148,14 @@ pub(crate) fn blocks(size: u64, block_size: u64) -> impl Iterator<Item = Range<u
     let at = move |offset: u64| usize::try_from(offset.min(size)).unwrap();
     (0..size.div_ceil(block_size))
         .map(move |index| at(index * block_size)..at((index + 1) * block_size))
+}
+
+/// What a ledger calls a file: its inode and its birth.
+fn name_of(path: &Path) -> Value {
+    let meta = fs::metadata(path).unwrap();
+    let born = meta.created().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let born = [born.as_secs(), born.subsec_nanos().into()];
+    json!({ "inode": meta.ino(), "born": born, "device": null })
 }
 
 fn range_of(pair: &Value) -> Range<usize> {

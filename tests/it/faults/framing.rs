@@ -6,6 +6,7 @@ use super::{
 use crate::ends::{Fault, hold};
 use crate::harness::Run;
 use crate::origin::{Body, Certificate, Cut, File, Origin, Reply, Request, Validator};
+use crate::ways::backends;
 
 /// Two retries do not help against a server that does this all the time.
 const REFUSED: Turns = [&[0], &[0], &[6], &[6]];
@@ -29,6 +30,28 @@ fn h17_a_chunked_part_is_a_part() {
         ],
         SURVIVED,
     );
+}
+
+#[test]
+fn h17_a_chunked_part_leaves_its_connection_for_the_next_one() {
+    for io in backends() {
+        let origin =
+            Origin::new().bent("/f.bin", file(), |_, reply| reply.chunked(&[9000])).start();
+        let run = Run::new(&origin.url("/f.bin")).args(["-c", "2", "-b", "64k", "--io", io]);
+        run.finish().assert_gives("f.bin", &file());
+        let asked = origin.log().len();
+        assert!(asked > 2 && origin.connections() <= 2, "{asked} by {}", origin.connections());
+    }
+}
+
+#[test]
+fn h17_a_last_chunk_that_never_comes_holds_nothing_up() {
+    for cut in [Cut::Stall, Cut::Close, Cut::Reset] {
+        hold(parts_at_every_turn(&format!("{cut:?}"), SURVIVED, move |_, reply| {
+            let length = reply.body.len();
+            reply.chunked(&[9000]).cut(length, cut)
+        }));
+    }
 }
 
 #[test]
