@@ -61,7 +61,12 @@ mod armed {
     }
 
     fn next(name: &str) -> What {
-        let order = ORDER.get_or_init(|| parse(&std::env::var("RINGPULL_FAULT").ok()?));
+        let order = ORDER.get_or_init(|| {
+            let text = std::env::var("RINGPULL_FAULT").ok()?;
+            let order = parse(&text);
+            assert!(order.is_some(), "RINGPULL_FAULT={text} cannot be read");
+            order
+        });
         let Some(order) = order else { return What::Nothing };
         if order.name.as_ref().is_some_and(|only| only != name) {
             return What::Nothing;

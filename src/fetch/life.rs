@@ -345,7 +345,7 @@ async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
 
 fn mismatch(wanted: &Checksum, found: &Checksum) -> Error {
     Error::new(Kind::Digest, format!("the file has {found}, not {wanted}"))
-        .hint("check where the digest came from; the file was not kept")
+        .hint("check where the digest came from; -H 'Cache-Control: no-cache' goes around a cache")
 }
 
 fn up_to_date(fetch: &Fetch, size: u64, io: &'static str, started: Instant) -> Outcome {

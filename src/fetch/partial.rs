@@ -250,13 +250,12 @@ impl Partial {
     /// # Errors
     /// The failure.
     pub(crate) fn believe_sync(&self, synced: Result<()>) -> Result<()> {
-        if let (Err(error), Some(ledger)) = (&synced, &self.ledger)
-            && error.kind() != Kind::Interrupted
-        {
-            match error.system().is_some_and(sys::has_no_sync) {
-                true => ledger.sync_is_none(),
-                false => ledger.lose(),
-            }
+        let Some(ledger) = &self.ledger else { return synced };
+        match &synced {
+            Ok(()) => ledger.sync_ends(),
+            Err(error) if error.kind() == Kind::Interrupted => {}
+            Err(error) if error.system().is_some_and(sys::has_no_sync) => ledger.sync_is_none(),
+            Err(_) => ledger.lose(),
         }
         synced
     }

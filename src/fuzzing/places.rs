@@ -92,7 +92,8 @@ fn asks_rightly(client: &Client, route: &Route, home: &Url) {
         (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default())
     };
     let url = route.url();
-    let request = Request { route, range: None, condition: None, head_timeout: Default::default() };
+    let (range, condition, past_caches, head_timeout) = (None, None, true, Default::default());
+    let request = Request { route, range, condition, past_caches, head_timeout };
     let Ok(request) = client.http_request(&request) else {
         assert!(url.as_str().len() > 20_000, "{url} is not asked for");
         return;

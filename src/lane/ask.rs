@@ -140,6 +140,7 @@ impl Lane {
             route,
             range: question.ask.header(),
             condition: question.known.filter(|_| question.conditional).and_then(Version::condition),
+            past_caches: self.pulse.broke,
             head_timeout: self.fetch.options.stall_timeout,
         };
         let patience = question.patience.unwrap_or(Duration::MAX);

@@ -32,6 +32,7 @@ impl Haul<'_> {
             return false;
         }
         let progress = since.progress;
+        self.lane.pulse.broke = matches!(error.kind(), Kind::Reset | Kind::Protocol);
         let board = Arc::clone(&self.lane.board);
         if matches!(error.kind(), Kind::LocalIo | Kind::NoSpace | Kind::Permission)
             && !has_run_out(&error)
@@ -125,5 +126,22 @@ fn is_objection(kind: Kind, since: &Since) -> bool {
         // Where nobody is answered it is the server that is gone, or the network.
         Kind::Connect | Kind::Reset => since.progress == 0 && since.others,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_answers_nobody_objects_to_no_connection() {
+        let since = |progress, others| Since { progress, others };
+        for kind in [Kind::Connect, Kind::Reset] {
+            assert!(is_objection(kind, &since(0, true)));
+            assert!(!is_objection(kind, &since(0, false)), "it restarts, or the network is away");
+            assert!(!is_objection(kind, &since(1, true)), "it has begun to answer");
+        }
+        assert!(is_objection(Kind::Refused, &since(0, false)));
+        assert!(!is_objection(Kind::Stall, &since(0, true)));
     }
 }

@@ -93,6 +93,7 @@ impl<'a> Haul<'a> {
                     Error::new(Kind::Protocol, message)
                 }
                 Ok(()) => {
+                    self.lane.pulse.broke = false;
                     tries.progressed(progress);
                     continue;
                 }
@@ -172,10 +173,7 @@ impl<'a> Haul<'a> {
             judged = self.lane.ask(&ask, Some(&job), patience) => judged?,
         };
         match judged {
-            Judged::Body(answer, response) => {
-                job.answered_well();
-                Ok((answer, response))
-            }
+            Judged::Body(answer, response) => Ok((answer, response)),
             Judged::Late => Err(self.replace()),
             Judged::Empty(_) => Err(self.anew(&Anew::Changed("the file is empty now".into()))),
             Judged::Changed(why) => Err(self.anew(&Anew::Changed(why))),
@@ -187,18 +185,19 @@ impl<'a> Haul<'a> {
                 Err(Error::new(Kind::Protocol, "the server ignores ranges under a condition")
                     .into())
             }
-            // One odd answer among good ones must not cost what has landed.
-            Judged::Unranged(why)
-                if job.answered_oddly() < ODD_ANSWERS_MAX
-                    && self.lane.fetch.options.retries > 0 =>
-            {
-                Err(Error::new(Kind::Protocol, why).into())
-            }
-            Judged::Unranged(why) => {
-                self.lane.fetch.meter.tell(Event::Detail(why));
-                Err(self.anew(&Anew::OneStream))
-            }
+            Judged::Unranged(why) => Err(self.unranged(why)),
         }
+    }
+
+    /// What follows an answer to a range that cannot be trusted. One among good ones must not cost what has
+    /// landed.
+    pub(super) fn unranged(&self, why: String) -> Stop {
+        let is_forgiven = self.job.answered_oddly() < ODD_ANSWERS_MAX;
+        if is_forgiven && self.lane.fetch.options.retries > 0 {
+            return Error::new(Kind::Protocol, why).into();
+        }
+        self.lane.fetch.meter.tell(Event::Detail(why));
+        self.anew(&Anew::OneStream)
     }
 
     /// Gives the connection up for a fresh one.

@@ -54,13 +54,16 @@ pub(crate) struct Lane {
     pub(crate) syncs: JoinSet<()>,
 }
 
-/// The measured speed of a lane, for the size of its leases and for what it expects of others.
+/// The measured speed of a lane, for the size of its leases and for what it expects of others, and whether
+/// all went well.
 #[derive(Default)]
 pub(crate) struct Pulse {
     /// Time from a request to its head.
     waited: Duration,
     /// Bytes per second of the last lease; zero while nothing is known.
     rate: f64,
+    /// The last answer broke: a cache on the way may have kept half of it.
+    broke: bool,
 }
 
 /// What the first question has found.

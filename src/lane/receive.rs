@@ -54,15 +54,20 @@ impl Haul<'_> {
                 // Before the last block goes: once it has landed the file counts as complete.
                 self.insist_on_end(&mut response).await?;
             }
+            if self.cursor == sized && answer.reusable && response.has_surplus().await {
+                let why = "the server sends more bytes than the range has that it tells";
+                return Err(self.unranged(why.into()));
+            }
             self.commit_if_full().await?;
         }
         if self.job.version.size.is_none() && end == size {
             self.note_end()?;
         }
-        let exact = answer.length.is_some_and(|length| answer.offset + length == end);
+        let exact = answer.length.is_some() && sized == end;
         if answer.reusable && exact {
-            response.recycle(&self.lane.fetch.options.client).await;
+            response.recycle(&self.lane.fetch.options.client);
         }
+        self.job.answered_well();
         Ok(())
     }
 

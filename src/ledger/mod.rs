@@ -228,11 +228,21 @@ impl Ledger {
         Some(Due { ledger: Arc::clone(self), writes: state.writes, bytes: state.unsynced })
     }
 
-    /// Notes that the last sync begins, of which only success needs no other line: the ledger goes then.
+    /// Notes that the last sync begins.
     pub(crate) fn sync_begins(&self) {
         let mut state = self.lock();
         self.write(&mut state);
         self.note_sync(&mut state);
+    }
+
+    /// Notes that the last sync has gone well, should the file get no name after all.
+    pub(crate) fn sync_ends(&self) {
+        let mut state = self.lock();
+        if state.closed.is_none() && self.is_cached {
+            let durable = Record::Durable(state.writes);
+            // Where it fails the lines count for less than they could.
+            let _ = state.append(&self.file, &durable);
+        }
     }
 
     /// Notes that there is no sync: what was written stays as true as it was.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{ACCEPT, ACCEPT_ENCODING, HOST, RANGE, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HOST, RANGE, USER_AGENT};
 use http_body_util::Empty;
 use rustls::ClientConfig;
 
@@ -190,6 +190,9 @@ impl Client {
         if let Some(range) = &request.range {
             headers.insert(RANGE, visible(range));
         }
+        if request.past_caches && !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
         if let Some((name, value)) = &request.condition {
             headers.insert(name, value.clone());
         }
@@ -256,7 +259,10 @@ mod tests {
     fn request_for(client: &Client, route: &Route) -> http::Request<Empty<Bytes>> {
         let range = Some("bytes=0-1".to_owned());
         let head_timeout = Duration::from_secs(1);
-        client.http_request(&Request { route, range, condition: None, head_timeout }).unwrap()
+        let condition = None;
+        client
+            .http_request(&Request { route, range, condition, past_caches: false, head_timeout })
+            .unwrap()
     }
 
     #[test]

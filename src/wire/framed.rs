@@ -75,9 +75,10 @@ impl Framed {
         (Ok(if got > 0 { Received::Bytes(got) } else { Received::End }), block)
     }
 
-    /// Receives the end of the body, where it comes next.
-    pub(super) async fn reach_end(&mut self) {
+    /// Waits for the end of the body or for more of it, and says which came.
+    pub(super) async fn goes_on(&mut self) -> bool {
         while !self.ended && self.frame.is_empty() && self.next_frame().await.is_ok() {}
+        !self.frame.is_empty()
     }
 
     /// The connection, if the body has ended and nothing came behind it.

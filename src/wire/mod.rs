@@ -42,6 +42,8 @@ pub(crate) struct Request<'a> {
     pub(crate) range: Option<String>,
     /// A conditional field, such as If-Range.
     pub(crate) condition: Option<(HeaderName, HeaderValue)>,
+    /// Whether caches on the way should ask the origin (`no-cache`, RFC 9111 section 5.2.1.4).
+    pub(crate) past_caches: bool,
     /// Time from the request to the end of the response head.
     pub(crate) head_timeout: Duration,
 }
@@ -87,16 +89,18 @@ impl Response {
         }
     }
 
-    /// Gives the connection back to the client, if it is in a state to serve another request. The end of a
-    /// body in chunks comes behind its last byte, and is waited for a moment.
-    pub(crate) async fn recycle(self, client: &Client) {
+    /// Whether body bytes follow where it should end. The last chunk is waited for a moment; late or broken,
+    /// it leaves the connection as it is: not to be used again.
+    pub(crate) async fn has_surplus(&mut self) -> bool {
+        let Body::Framed(framed) = &mut self.body else { return false };
+        tokio::time::timeout(LAST_CHUNK_WAIT, framed.goes_on()).await.unwrap_or(false)
+    }
+
+    /// Gives the connection back to the client, if it is in a state to serve another request.
+    pub(crate) fn recycle(self, client: &Client) {
         let conn = match self.body {
             Body::Raw(raw) => raw.into_conn(self.remote),
-            Body::Framed(mut framed) => {
-                // Late or broken, it leaves the connection as it is: not to be used again.
-                let _ = tokio::time::timeout(LAST_CHUNK_WAIT, framed.reach_end()).await;
-                framed.into_conn()
-            }
+            Body::Framed(framed) => framed.into_conn(),
         };
         if let Some(conn) = conn {
             client.keep(self.key, conn);
@@ -122,6 +126,6 @@ impl Response {
                 return;
             }
         }
-        self.recycle(client).await;
+        self.recycle(client);
     }
 }

@@ -89,7 +89,8 @@ async fn receive(tcp: TcpStream, block_bytes: usize) -> Result<Played> {
     let client = Client::builder().build()?;
     let conn = Conn::new(tcp, None, (Ipv4Addr::LOCALHOST, 80).into());
     let range = Some("bytes=0-".to_owned());
-    let request = Request { route: &route, range, condition: None, head_timeout: PATIENCE };
+    let (condition, past_caches) = (None, false);
+    let request = Request { route: &route, range, condition, past_caches, head_timeout: PATIENCE };
     let io = Io::Epoll(Rc::default());
     let response = client.exchange(&io, conn, &request, Key::new(&route)).await;
     Ok(read(response.map_err(|failure| failure.error)?, block_bytes).await)

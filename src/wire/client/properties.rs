@@ -18,7 +18,8 @@ fn sent(client: &Client, url: &Url) -> Result<Vec<u8>> {
     let route = Route::new(url.clone(), url);
     let range = Some("bytes=0-1".to_owned());
     let head_timeout = Duration::from_secs(1);
-    let asked = Request { route: &route, range, condition: None, head_timeout };
+    let (condition, past_caches) = (None, false);
+    let asked = Request { route: &route, range, condition, past_caches, head_timeout };
     let request = client.http_request(&asked)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     Ok(runtime.block_on(async {

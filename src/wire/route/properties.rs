@@ -84,7 +84,8 @@ fn a_url_too_long_for_a_request_line_is_refused_rather_than_cut() {
     let mut route = Route::new(typed.clone(), &typed);
     let kind = |route: &Route| {
         let head_timeout = Duration::from_secs(1);
-        let request = Request { route, range: None, condition: None, head_timeout };
+        let (range, condition, past_caches) = (None, None, false);
+        let request = Request { route, range, condition, past_caches, head_timeout };
         client.http_request(&request).map_err(|error| error.kind())
     };
     assert_eq!(kind(&route).unwrap_err(), Kind::Usage);

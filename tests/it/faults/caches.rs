@@ -195,6 +195,27 @@ fn h39_a_cache_with_half_the_file_never_gives_a_wrong_one() {
     ]);
 }
 
+#[test]
+fn h39_what_broke_is_asked_for_around_the_caches() {
+    let halved = |request: &Request, reply: Reply| match request.header("cache-control") {
+        Some("no-cache") => reply,
+        None => {
+            let left = 600_000_u64.saturating_sub(span(request).0);
+            let length = reply.body.len();
+            if left < length { reply.cut(left, Cut::Close) } else { reply }
+        }
+        Some(other) => Reply::status(&format!("400 {other}")),
+    };
+    hold([Fault::of(file(), halved).named("half of it").requests(60)]);
+    // What the user says of caches is the last word.
+    let own = move |request: &Request, reply: Reply| match request.header("cache-control") {
+        Some("max-age=5") if request.nth == 0 => reply.cut(200_000, Cut::Close),
+        Some("max-age=5") => reply,
+        other => Reply::status(&format!("400 {other:?}")),
+    };
+    hold([Fault::of(file(), own).named("own words").args(&["-H", "Cache-Control: max-age=5"])]);
+}
+
 /// Two requests that wait for each other, so that each gets the part of the other.
 #[derive(Default)]
 struct Pair(Mutex<Vec<(u64, u64)>>, Condvar);

@@ -9,7 +9,7 @@
 //! - H18: over plain TCP a body of unknown length that ends early is found by a digest alone.
 //! - H23: cannot occur: the program never sends HEAD. Every scenario looks at the methods of its requests.
 //! - H31: a login page as the very first answer is the file for all that can be told; a digest finds it.
-//! - H39: no request goes around a cache (`Cache-Control: no-cache`): a copy cut short fails every time.
+//! - H39: a wrong digest is not asked for once more around the cache: the message names the header that does.
 //! - H40: cannot occur by our doing: the origin fails every test whose client asks before it was answered.
 
 mod breaks;

@@ -96,6 +96,16 @@ fn h12_a_change_is_seen_where_conditions_are_ignored() {
 }
 
 #[test]
+fn h12_a_server_that_forgets_ranges_under_a_condition_is_asked_without_one() {
+    let forgetful = |request: &Request, reply: Reply| match request.header("if-range") {
+        Some(_) => whole(request),
+        None if request.nth == 0 => reply.cut(180_000, Cut::Close),
+        None => reply,
+    };
+    hold([Fault::of(file(), forgetful).named("always")]);
+}
+
+#[test]
 fn h12_a_file_that_never_stops_changing_is_given_up() {
     let rows = [("by its tag", Validator::Strong), ("by its date", Validator::Date)];
     hold(rows.map(|(name, validator)| {

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::{GOT, Halves, SIZE, ledger, part};
-use crate::harness::Outcome;
+use crate::harness::{Outcome, Run};
 use crate::origin::{File, Origin, Reply, Validator};
 
 const NO_USE: &str = "of no use";
@@ -42,7 +42,7 @@ fn another_size_or_date_starts_anew() {
             })
             .start();
         let args = ["-b", "64k", "-c", "1", "--retries", "0"];
-        let first = crate::harness::Run::new(&origin.url("/f.bin")).args(args).finish();
+        let first = Run::new(&origin.url("/f.bin")).args(args).finish();
         assert_eq!(first.left_for_later().len(), 2);
         let next = first.again(&origin.url("/f.bin")).args(args).finish();
         next.assert_gives("f.bin", &new);
@@ -60,7 +60,7 @@ fn a_server_that_has_no_ranges_any_more_starts_anew() {
         })
         .start();
     let args = ["-b", "64k", "-c", "1", "--retries", "0"];
-    let first = crate::harness::Run::new(&origin.url("/f.bin")).args(args).finish();
+    let first = Run::new(&origin.url("/f.bin")).args(args).finish();
     assert_eq!(first.left_for_later().len(), 2);
     let next = first.again(&origin.url("/f.bin")).args(args).finish();
     next.assert_gives("f.bin", &file);
@@ -172,4 +172,34 @@ fn a_wrong_digest_forgets_both_files() {
     let last = halves.again(&next).finish();
     last.assert_gives("f.bin", &halves.file);
     assert!(!last.stderr.contains("going on"), "{}", last.stderr);
+}
+
+#[test]
+fn what_was_written_in_an_unknown_epoch_is_not_believed() {
+    let halves = Halves::new();
+    let first = halves.begun_by(|run| run.arg("--no-sync"));
+    let served = halves.origin.served_bytes();
+    // A kernel that does not name its mounts for good.
+    let next = halves.again(&first).env("RINGPULL_FAULT", "epoch:1+:EIO").finish();
+    next.assert_gives("f.bin", &halves.file);
+    assert!(next.stderr.contains("had nothing of it yet"), "{}", next.stderr);
+    assert!(halves.origin.served_bytes() - served >= SIZE);
+}
+
+#[test]
+fn what_was_gathered_on_a_promise_counts_only_under_it() {
+    let bare = |promise: &str| {
+        let halves = Halves::bent(|reply| reply.without("etag").without("last-modified"));
+        let promised = |run: Run| run.arg("--assume-immutable");
+        let first = halves.begun_by(promised);
+        let served = halves.origin.served_bytes();
+        let again = halves.again(&first);
+        let next = if promise.is_empty() { again } else { again.arg(promise) }.finish();
+        next.assert_gives("f.bin", &halves.file);
+        (next.stderr, halves.origin.served_bytes() - served)
+    };
+    let (told, bytes) = bare("--assume-immutable");
+    assert!(told.contains("going on") && bytes < SIZE, "{bytes}: {told}");
+    let (told, bytes) = bare("");
+    assert!(told.contains("cannot be combined") && bytes >= SIZE, "{bytes}: {told}");
 }

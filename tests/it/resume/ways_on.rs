@@ -1,7 +1,8 @@
 //! What goes on: every way to stop, and what the next run makes of it.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -62,7 +63,7 @@ fn padding_of_an_earlier_run_is_cut_off() {
         let run = Run::new(&url).args(args).args(["--write", "direct", "--max-time", "1"]);
         let first = run.finish();
         first.assert_fails(3, &[]);
-        assert!(std::fs::metadata(part(&first)).unwrap().len() > SIZE, "it was padded");
+        assert!(fs::metadata(part(&first)).unwrap().len() > SIZE, "it was padded");
         let next = first.again(&url).args(args).args(["--write", after]).finish();
         next.assert_gives("f.bin", &file);
     }
@@ -126,7 +127,7 @@ fn nothing_is_left_where_nothing_landed() {
     halves.limit.store(1000, SeqCst);
     let first = halves.begun();
     first.assert_fails(3, &[]);
-    assert_eq!(first.left_for_later(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(first.left_for_later(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn both_files_are_private_whatever_the_mask() {
     let first = run.finish();
     assert_eq!(first.left_for_later().len(), 2);
     // A run that died while it published had made the part file ready for its name.
-    std::fs::set_permissions(part(&first), Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(part(&first), Permissions::from_mode(0o666)).unwrap();
     halves.again(&first).finish().assert_fails(3, &[]);
 }
 
@@ -204,11 +205,26 @@ fn what_is_right_already_needs_nothing_beside_it() {
         let halves = Halves::new();
         let first = halves.begun();
         let (part, ledger) = (part(&first), ledger(&first));
-        std::fs::write(first.path("f.bin"), halves.file.whole()).unwrap();
-        let target = std::fs::File::open(first.path("f.bin")).unwrap();
+        fs::write(first.path("f.bin"), halves.file.whole()).unwrap();
+        let target = fs::File::open(first.path("f.bin")).unwrap();
         target.set_modified(halves.file.modified()).unwrap();
         let next = halves.again(&first).args(more).finish();
         next.assert_code(0);
         assert!(!part.exists() && !ledger.exists(), "{}", next.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_goes_on_is_not_allocated_again() {
+    for write in ["direct", "buffered", "mmap"] {
+        let halves = Halves::new();
+        let first = halves.begun_by(|run| run.args(["--write", write]));
+        let blocks = |path: PathBuf| fs::metadata(path).unwrap().blocks();
+        let before = blocks(part(&first));
+        // Were it asked to, this disk would not.
+        let again = halves.again(&first).args(["--write", write]);
+        let next = again.env("RINGPULL_FAULT", "allocate:1:ENOSPC").finish();
+        next.assert_gives("f.bin", &halves.file);
+        assert!(blocks(next.path("f.bin")) <= before, "{write}");
     }
 }
