@@ -37,6 +37,7 @@ pub(crate) struct Block {
     offset: u64,
     index: u32,
     memory: Memory,
+    is_unread: bool,
 }
 
 // SAFETY: see the module documentation: one owner at a time, memory outlives the block, nothing thread-bound.
@@ -88,7 +89,18 @@ impl Block {
     fn at(start: NonNull<u8>, place: Place, memory: Memory) -> Self {
         let Place { index, offset, length } = place;
         fault::taken();
-        Self { start, wanted: length, filled: 0, offset, index, memory }
+        Self { start, wanted: length, filled: 0, offset, index, memory, is_unread: false }
+    }
+
+    /// The same block for bytes that nobody will look at: whoever fills it may count them and no more.
+    pub(crate) fn unread(mut self) -> Self {
+        self.is_unread = true;
+        self
+    }
+
+    /// Whether its bytes only need counting.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.is_unread
     }
 
     /// The block's number in the file.

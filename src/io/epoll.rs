@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustix::net::RecvFlags;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -39,7 +41,7 @@ pub(super) async fn receive(
     let mut got = 0;
     while got < max {
         let most = fault::transfer("receive", max - got);
-        match most.and_then(|most| stream.try_read(&mut block.spare_mut()[..most])) {
+        match most.and_then(|most| try_receive(stream, &mut block, most)) {
             Ok(0) if got == 0 => return (Ok(Received::End), block),
             Ok(0) => break,
             Ok(count) => {
@@ -67,6 +69,18 @@ pub(super) async fn receive(
         }
     }
     (Ok(if got > 0 { Received::Bytes(got) } else { Received::Nothing }), block)
+}
+
+/// Receives what there is, at most `most` bytes.
+fn try_receive(stream: &TcpStream, block: &mut Block, most: usize) -> io::Result<usize> {
+    let is_unread = block.is_unread();
+    let into = &mut block.spare_mut()[..most];
+    if !is_unread {
+        return stream.try_read(into);
+    }
+    // TCP then drops what it has, and copies nothing (tcp(7)).
+    let drop = || Ok(rustix::net::recv(stream, &mut *into, RecvFlags::TRUNC)?.1);
+    stream.try_io(Interest::READABLE, drop)
 }
 
 /// Syncs a file; see [`Io::sync`]. On a thread of its own, not to keep writes waiting.

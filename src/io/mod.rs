@@ -7,6 +7,8 @@
 //! that the kernel still writes to.
 
 pub(crate) mod epoll;
+#[cfg(test)]
+mod tests;
 pub(crate) mod uring;
 mod writers;
 

@@ -204,7 +204,13 @@ impl Socket {
             Ok(most) => most,
             Err(error) => return (received(Err(error), &mut block), block),
         };
-        let flags = if until == Until::All { libc::MSG_WAITALL } else { 0 };
+        let flags = match until {
+            // TCP drops what it has, and copies nothing (tcp(7)). Not with MSG_WAITALL: what the kernel has
+            // dropped of an entry it does not count off what it still waits for (seen on 6.18).
+            _ if block.is_unread() => libc::MSG_TRUNC,
+            Until::All => libc::MSG_WAITALL,
+            Until::Some => 0,
+        };
         let length = u32::try_from(max).unwrap_or(u32::MAX);
         let entry = opcode::Recv::new(types::Fd(self.0.as_raw_fd()), block.spare_ptr(), length)
             .flags(flags)

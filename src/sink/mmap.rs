@@ -1,8 +1,8 @@
 //! A memory-mapped, fully allocated file: the kernel receives straight into it.
 //!
-//! No copy of ours, but page faults inside the receive, and the kernel's own time for writing back. An
-//! error of the disk cannot be reported to a store into memory, so nothing is mapped that is not allocated
-//! first.
+//! No copy of ours, but page faults inside the receive where a window was not populated in time (`ahead`),
+//! and the kernel's own time for writing back. An error of the disk cannot be reported to a store into
+//! memory, so nothing is mapped that is not allocated first.
 //!
 //! # Why the `unsafe` here is sound
 //! The file is the part file that this process created, locked and allocated; its name starts with a dot
@@ -29,6 +29,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use tokio::sync::Notify;
 
 use super::Part;
+use super::ahead::Ahead;
 use crate::block::{Block, Place};
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::fault;
@@ -44,7 +45,8 @@ pub(crate) struct Mmap {
 
 /// The mapping, and which windows of it are out.
 struct Shared {
-    mapping: MmapRaw,
+    mapping: Arc<MmapRaw>,
+    ahead: Option<Ahead>,
     lent: Mutex<HashSet<u32>>,
     returned: Notify,
 }
@@ -89,7 +91,9 @@ impl Mmap {
         let map = || MmapOptions::new().len(narrow(size)).map_raw(&**part.file());
         let mapping =
             fault::check("map").and_then(|()| map()).map_err(|error| part.failed("map", error))?;
-        let shared = Shared { mapping, lent: Mutex::default(), returned: Notify::new() };
+        let mapping = Arc::new(mapping);
+        let ahead = Ahead::start(&mapping);
+        let shared = Shared { mapping, ahead, lent: Mutex::default(), returned: Notify::new() };
         Ok(Self { file, path: target, shared: Some(Arc::new(shared)) })
     }
 
@@ -98,6 +102,11 @@ impl Mmap {
         let shared = self.shared.as_ref().expect("proof: an empty file has no block to lend");
         let (mapping, offset) = (&shared.mapping, narrow(place.offset));
         assert!(offset + place.length <= mapping.len(), "a block must lie inside the mapped file");
+        if let Some(ahead) = &shared.ahead {
+            // The lane will most likely ask for the one behind it next.
+            let next = offset + place.length;
+            ahead.ask(next, place.length.min(mapping.len() - next));
+        }
         // SAFETY: `offset` is inside the mapping, as just asserted.
         let start = unsafe { mapping.as_mut_ptr().add(offset) };
         let start = NonNull::new(start).expect("proof: mmap never returns null");

@@ -3,6 +3,7 @@
 //! A committed block is where it belongs as far as the kernel has said so; durability is the part file's
 //! business ([`Part::publish`]).
 
+mod ahead;
 mod begun;
 mod buffered;
 mod chunks;
@@ -113,9 +114,8 @@ impl Sink {
         match self {
             Self::Mmap(mmap) => mmap.lend(place),
             Self::Chunks(_) => Block::own(place),
-            Self::Direct(_) | Self::Buffered(_) | Self::Discard | Self::Stream(_) => {
-                pool.lend(place).await
-            }
+            Self::Direct(_) | Self::Buffered(_) | Self::Stream(_) => pool.lend(place).await,
+            Self::Discard => pool.lend(place).await.unread(),
         }
     }
 
@@ -126,7 +126,8 @@ impl Sink {
     pub(crate) async fn lend_twin(&self, pool: &Pool, place: Place) -> Block {
         match self {
             Self::Mmap(_) | Self::Stream(_) | Self::Chunks(_) => Block::own(place),
-            Self::Direct(_) | Self::Buffered(_) | Self::Discard => pool.lend(place).await,
+            Self::Direct(_) | Self::Buffered(_) => pool.lend(place).await,
+            Self::Discard => pool.lend(place).await.unread(),
         }
     }
 
