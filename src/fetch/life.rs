@@ -261,6 +261,7 @@ async fn finish(
         // Verifying may take long, and a kill meanwhile must not cost what was fetched last.
         ledger.flush();
     }
+    job.sink.settle();
     job.cut(size)?;
     let verified = until_stopped(verify(fetch, job, size), stopper).await?;
     fetch.meter.set_phase(Phase::Syncing);

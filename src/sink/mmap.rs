@@ -46,7 +46,7 @@ pub(crate) struct Mmap {
 /// The mapping, and which windows of it are out.
 struct Shared {
     mapping: Arc<MmapRaw>,
-    ahead: Option<Ahead>,
+    ahead: Ahead,
     lent: Mutex<HashSet<u32>>,
     returned: Notify,
 }
@@ -102,11 +102,9 @@ impl Mmap {
         let shared = self.shared.as_ref().expect("proof: an empty file has no block to lend");
         let (mapping, offset) = (&shared.mapping, narrow(place.offset));
         assert!(offset + place.length <= mapping.len(), "a block must lie inside the mapped file");
-        if let Some(ahead) = &shared.ahead {
-            // The lane will most likely ask for the one behind it next.
-            let next = offset + place.length;
-            ahead.ask(next, place.length.min(mapping.len() - next));
-        }
+        // The lane will most likely ask for the one behind it next.
+        let next = offset + place.length;
+        shared.ahead.ask((next, place.length.min(mapping.len() - next)));
         // SAFETY: `offset` is inside the mapping, as just asserted.
         let start = unsafe { mapping.as_mut_ptr().add(offset) };
         let start = NonNull::new(start).expect("proof: mmap never returns null");
@@ -117,6 +115,13 @@ impl Mmap {
         // SAFETY: the range lies inside the mapping, which `keep` holds; see the module doc for overlap and
         // contents.
         unsafe { Block::window(start, place, keep) }
+    }
+
+    /// Waits until nothing changes the file any more beside blocks that are lent.
+    pub(super) fn settle(&self) {
+        if let Some(shared) = &self.shared {
+            shared.ahead.stop();
+        }
     }
 
     /// Writes a block that is none of the mapping's windows, once that window is back.

@@ -151,6 +151,13 @@ impl Sink {
         matches!(self, Self::Stream(_))
     }
 
+    /// Waits until nothing is at work on the file any more; no block may be lent after this.
+    pub(crate) fn settle(&self) {
+        if let Self::Mmap(mmap) = self {
+            mmap.settle();
+        }
+    }
+
     /// Whether what is committed waits in the page cache, where a failed sync loses it.
     pub(crate) fn is_cached(&self) -> bool {
         matches!(self, Self::Buffered(_) | Self::Mmap(_))
