@@ -76,8 +76,8 @@ fn loops(criterion: &mut Criterion, bench: &Bench) {
             println!("limit: {name}: not on this file system");
             continue;
         }
-        // Ten runs of a second or two; criterion says so if it takes longer.
-        group.measurement_time(Duration::from_secs(if way.writes() { 20 } else { 5 }));
+        // Ten runs, more where they are short.
+        group.measurement_time(Duration::from_secs(if way.writes() { 10 } else { 4 }));
         for threads in [1, 2] {
             let name = format!("{name}, {threads} thr");
             let costs = measure(&mut group, &name, || bench.bare(way, threads));

@@ -55,41 +55,49 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A table of cases.
+/// A table of cases; the columns of system calls are there if any of them were counted.
 #[derive(Default)]
-pub(crate) struct Sheet(Vec<String>);
+pub(crate) struct Sheet(Vec<Row>);
+
+struct Row {
+    name: String,
+    bytes: f64,
+    /// Medians, in seconds.
+    wall: f64,
+    cpu: f64,
+    calls: Option<u64>,
+}
 
 impl Sheet {
-    /// Adds a case: medians of what `bytes` have cost. `calls` are the system calls of one run, if known.
+    /// Adds a case: what `bytes` have cost. `calls` are the system calls of one run, if known.
     pub(crate) fn add(&mut self, name: &str, bytes: u64, costs: &[Cost], calls: Option<u64>) {
         if costs.is_empty() {
             return;
         }
         let wall = median(costs.iter().map(|cost| cost.wall.as_secs_f64()));
         let cpu = median(costs.iter().map(|cost| cost.cpu.as_secs_f64()));
-        let gigabytes = bytes as f64 / 1e9;
-        let calls = calls.map_or_else(
-            || format!("{:>9} {:>12}", "", ""),
-            |calls| format!("{calls:>9} {:>12.0}", calls as f64 / gigabytes),
-        );
-        self.0.push(format!(
-            "{name:<36} {:>10.2} {:>8.2} {:>8.2} {:>10.3} {calls}",
-            wall * 1e3,
-            gigabytes / wall,
-            cpu * 1e3,
-            cpu / gigabytes
-        ));
+        self.0.push(Row { name: name.to_owned(), bytes: bytes as f64, wall, cpu, calls });
     }
 }
 
 impl std::fmt::Display for Sheet {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [case, wall, rate, cpu, share, calls, each] =
-            ["medians of", "wall ms", "GB/s", "CPU ms", "CPU s/GB", "syscalls", "syscalls/GB"];
-        writeln!(
-            out,
-            "{case:<36} {wall:>10} {rate:>8} {cpu:>8} {share:>10} {calls:>9} {each:>12}"
-        )?;
-        self.0.iter().try_for_each(|line| writeln!(out, "{}", line.trim_end()))
+        let [wall, rate, cpu, share] = ["wall ms", "GB/s", "CPU ms", "CPU s/GB"];
+        write!(out, "{:<36} {wall:>9} {rate:>7} {cpu:>8} {share:>9}", "medians of")?;
+        if self.0.iter().any(|row| row.calls.is_some()) {
+            write!(out, " {:>8} {:>11}", "syscalls", "syscalls/GB")?;
+        }
+        writeln!(out)?;
+        for Row { name, bytes, wall, cpu, calls } in &self.0 {
+            let gigabytes = bytes / 1e9;
+            let (rate, share) = (gigabytes / wall, cpu / gigabytes);
+            let (wall, cpu) = (wall * 1e3, cpu * 1e3);
+            write!(out, "{name:<36} {wall:>9.2} {rate:>7.3} {cpu:>8.2} {share:>9.3}")?;
+            if let Some(calls) = calls {
+                write!(out, " {calls:>8} {:>11.0}", *calls as f64 / gigabytes)?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
     }
 }

@@ -134,7 +134,7 @@ impl<'a> Ring<'a> {
 impl Drop for Ring<'_> {
     fn drop(&mut self) {
         if self.in_flight > 0 {
-            // Only after a panic. The kernel may still use the memory, so nobody else must ever get it.
+            // Only after a failure. The kernel may still use the memory, so nobody else must ever get it.
             std::mem::forget(self.memory.take());
         }
     }
