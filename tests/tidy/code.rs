@@ -5,8 +5,8 @@ use crate::source::{Source, has_word, word_at};
 /// Most unsafe blocks of the library.
 pub(crate) const UNSAFE_BLOCKS_MAX: usize = 30;
 
-/// Where unsafe may stand: three places of the library, and the ring of the bare loop that it is compared with,
-/// for no safe crate pushes a submission entry.
+/// Where unsafe may stand: three places of the library, and the ring of the bare loop that it is compared
+/// with, for no safe crate pushes a submission entry.
 const UNSAFE: [&str; 4] = ["src/block", "src/io/uring", "src/sink/mmap", "benches/limit/ring"];
 /// Where the ring may be named.
 const RING: [&str; 2] = ["src/io/uring", "src/engine"];
