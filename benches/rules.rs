@@ -1,7 +1,7 @@
 //! The rules alone, without a socket or a thread: what they cost beside the bytes that they govern.
 //!
 //! They are private to the library; its feature `internals` opens them: `cargo bench --features internals
-//! --bench rules`. As a test (`cargo test`) each case runs once.
+//! --bench rules`. As a test (`cargo test` instead) each case runs once.
 
 #![expect(missing_docs, reason = "criterion's macros make public functions")]
 
