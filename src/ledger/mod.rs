@@ -16,6 +16,8 @@ mod file_tests;
 mod found;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+#[cfg(feature = "internals")]
+pub(crate) mod internals;
 mod record;
 mod replay;
 #[cfg(test)]

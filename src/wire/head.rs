@@ -151,6 +151,12 @@ fn failure(error: &hyper::Error, seen: usize) -> Failure {
     Failure { error, nothing_came }
 }
 
+/// Finds the end of a final head, as [`HeadOnly`] does, in bytes that came at once.
+#[cfg(feature = "internals")]
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
+    HeadScan::default().feed(bytes).ok().flatten()
+}
+
 /// Shows hyper the heads of a connection and, unless opened again, nothing else.
 struct HeadOnly {
     io: TokioIo<Conn>,

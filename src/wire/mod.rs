@@ -12,7 +12,7 @@ mod dial;
 mod framed;
 mod head;
 mod idle;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "internals"))]
 pub(crate) mod playback;
 mod raw;
 mod route;
@@ -22,6 +22,8 @@ pub(crate) use builder::is_ours;
 pub use builder::{ClientBuilder, Family};
 pub use client::Client;
 pub(crate) use dial::has_run_out;
+#[cfg(feature = "internals")]
+pub(crate) use head::head_end;
 pub(crate) use route::Route;
 
 use std::net::SocketAddr;

@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 6] = [
     &["block", "io", "sys", "aside", "crash", "fault"],
     &["wire", "sink", "ledger", "digest"],
     &["options", "engine", "board", "fetch", "lane", "simulation"],
-    &["lib", "downloader", "cli", "report", "serve", "fuzzing", "main"],
+    &["lib", "downloader", "cli", "report", "serve", "fuzzing", "internals", "main"],
 ];
 const RULES: usize = 1;
 const SEAMS: usize = 3;
