@@ -102,7 +102,7 @@ class Bench:
         printed = beginning(log)
         if status is None:
             return sample, printed, f"no end within {self.limit_seconds} s"
-        last = beginning(err).strip().rpartition("\n")[2][:100]
+        last = beginning(err).strip().rpartition("\n")[2].replace("|", "/")[:70]
         return sample, printed, f"exit {status}: {last}".rstrip(": ") if status else None
 
 

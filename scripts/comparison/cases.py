@@ -91,6 +91,7 @@ class Case(NamedTuple):
     says: str
     rows: list
     result: str = "file"  # where the bytes end: in a file, as their digest on standard output ("printed"), or "nowhere"
+    note: str = ""
     repeat: int = 1  # runs that a round stands for
 
 
@@ -113,8 +114,9 @@ def peers(mode, after=""):
 CASES = [
     Case(
         "durable",
-        "with default options, on disk at the end (the others followed by `sync FILE`)",
+        "with default options, on disk at the end",
         ours({"": ""}) + peers("fetch", " && sync {file}"),
+        note="the others are followed by `sync FILE`",
     ),
     Case(
         "nosync",
@@ -139,14 +141,16 @@ CASES = [
     ),
     Case(
         "tls",
-        "over HTTPS, on disk at the end (the others followed by `sync FILE`)",
+        "over HTTPS, on disk at the end",
         ours({"": ""}) + peers("fetch", " && sync {file}"),
+        note="the others are followed by `sync FILE`",
     ),
     Case(
         "pipe",
-        "in order, piped into `sha256sum`, whose CPU time counts",
+        "in order, piped into `sha256sum`",
         ours({"-c 8": "-c 8"}, "-o -", " | sha256sum") + peers("pipe", " | sha256sum"),
         result="printed",
+        note="its CPU time counts",
     ),
     Case(
         "checksum",
@@ -160,8 +164,9 @@ CASES = [
     ),
     Case(
         "small",
-        f"a file of {SMALL_BYTES} bytes, and nobody waits for the disk: what a start costs",
+        f"a file of {SMALL_BYTES} bytes, and nobody waits for the disk",
         ours({"": "--no-sync"}) + peers("fetch"),
+        note="this is what a start costs",
         repeat=20,
     ),
 ]

@@ -56,7 +56,7 @@ def conditions(record):
     versions = ", ".join(f"{tool} {version}" for tool, version in record["versions"].items())
     return (
         f"`{record['command']}` on {day(record)}: {record['size'] / GB:.2f} GB from {server['name']} "
-        f"({server['congestion_control']}), {record['rounds']} rounds, medians and the least to the most. "
+        f"({server['congestion_control']}), {rounds(record)}, medians and the least to the most. "
         f"Linux {at['kernel']}, {at['cpus']} CPUs ({at['cpu']}), {at['memory_bytes'] / GB:.0f} GB of memory, "
         f"{at['filesystem']}. {versions}."
     )
@@ -67,19 +67,24 @@ def day(record):
     return f"{began.day} {began:%b %Y}"
 
 
+def rounds(record):
+    return f"{record['rounds']} round{'s' if record['rounds'] > 1 else ''}"
+
+
 def table(case):
     """A case as a table, its columns aligned for those who read it as text."""
     small = case["repeat"] > 1
     first = case["rows"][0]
     cpu = "CPU ms" if small else "CPU s per GB"
-    lines = [[f"**{case['name']}**", "wall ms" if small else "wall s", f"{first['name']} / this", cpu, "peak MiB"]]
+    lines = [["", "wall ms" if small else "wall s", f"{first['name']} / this", cpu, "peak MiB"]]
     lines += [["---"] * 5]
     for row in case["rows"]:
-        lines.append([row["name"], *(cells(case, first, row) if is_timed(row) else [row["failed"] or "", "", "", ""])])
+        lines.append([row["name"], *(cells(case, first, row) if is_timed(row) else [row["failed"], "", "", ""])])
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     text = "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
     text = text.replace("---" + " " * (widths[0] - 3), "-" * widths[0], 1)
-    return f"{case['name']}: {case['says']}.\n\n{text}"
+    note = f" ({case['note']})" if case["note"] else ""
+    return f"**{case['name']}**: {case['says']}{note}.\n\n{text}"
 
 
 def cells(case, first, row):
@@ -113,69 +118,80 @@ def put(text, path):
 
 # The chart.
 
-ROW, BAR, TOP, NAMES, PANEL, GAP, VALUE = 30, 16, 96, 150, 230, 76, 8
+ROW, BAR, TOP, EDGE, PANEL, GAP, LETTER = 30, 16, 96, 24, 230, 70, 8
 OURS, OTHERS, INK, FAINT, LINE, PAPER = "#0a7d55", "#9aa4af", "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Helvetica, Arial, sans-serif"
 
 
 def chart(record):
-    """The first case as bars: wall time on the left, CPU time on the right, the fastest on top."""
+    """The first case as bars: wall time on the left, CPU time on the right, the fastest on top.
+
+    It has a ground of its own, so that it reads on light and dark pages.
+    """
     case = record["cases"][0]
-    rows = sorted(filter(is_timed, case["rows"]), key=lambda row: median(walls(row)))
     small = case["repeat"] > 1
-    per = 1000 if small else 1
-    per_cpu = 1000 if small else GB / case["size"]
-    unit = "ms" if small else "s"
-    panels = [
-        (f"Wall time, {unit}", [[wall * per for wall in walls(row)] for row in rows]),
-        (f"CPU time, {unit}" if small else "CPU time, s per GB", [[cpu * per_cpu for cpu in cpus(row)] for row in rows]),
-    ]
-    width, height = NAMES + 2 * (PANEL + GAP) + 24, TOP + ROW * len(rows) + 56
+    rows = sorted(filter(is_timed, case["rows"]), key=lambda row: median(walls(row)))
+    left = EDGE + LETTER * max([len(row["name"]) for row in rows], default=0)
+    width, height = left + 2 * (PANEL + GAP) + EDGE, TOP + ROW * len(rows) + 56
+    note = f"{case['note'][0].upper()}{case['note'][1:]}. " if case["note"] else ""
+    title = case["says"] if small else f"{case['size'] / GB:.2f} GB {case['says']}"
+    legend = f"{note}Shorter is better; bars are medians, lines go from the least to the most."
     draw = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" font-family="{escape(FONT)}" font-size="13">',
-        f"<title>ringpull and others: {escape(case['name'])}</title>",
+        f'viewBox="0 0 {width} {height}" role="img" font-family="{escape(FONT)}">',
+        f"<title>{escape(plain(title))}</title>",
         f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8" fill="{PAPER}" stroke="{LINE}"/>',
-        words(24, 34, f"{case['size'] / GB:.2f} GB {case['says']}" if not small else case["says"], size=16, weight=600),
-        words(24, 56, f"Shorter is better. Bars are medians of {len(walls(rows[0]))} runs, lines go from the least "
-              "to the most." if rows else "Nothing was timed.", fill=FAINT),
+        words(EDGE, 34, title, size=16, weight=600),
+        words(EDGE, 56, legend, fill=FAINT),
+        words(EDGE, height - 20, footer(record), fill=FAINT, size=11),
     ]
     for at, row in enumerate(rows):
-        weight = 600 if row["name"].startswith("ringpull") else 400
-        draw.append(words(NAMES, TOP + ROW * at + BAR, row["name"], anchor="end", weight=weight))
-    for number, (title, columns) in enumerate(panels):
-        left = NAMES + 14 + number * (PANEL + GAP)
-        draw.append(words(left, TOP - 12, title, fill=FAINT))
-        draw += panel(left, rows, columns, 1 if small else 2)
-    draw.append(words(24, height - 20, footer(record), fill=FAINT, size=11))
+        draw.append(words(left, TOP + ROW * at + BAR, row["name"], weight=weight(row), anchor="end"))
+    per_wall = 1000 if small else 1
+    per_cpu = 1000 if small else GB / case["size"]
+    draw += panel(left + 14, "Wall time, ms" if small else "Wall time, s", 1 if small else 2,
+                  [(row, [wall * per_wall for wall in walls(row)]) for row in rows])
+    draw += panel(left + 14 + PANEL + GAP, "CPU time, ms" if small else "CPU time, s per GB", 1 if small else 2,
+                  [(row, [cpu * per_cpu for cpu in cpus(row)]) for row in rows])
     return "\n".join([*draw, "</svg>"]) + "\n"
 
 
-def panel(left, rows, columns, digits):
-    """The bars of one measure, with their spread and the figure."""
-    longest = max((max(values) for values in columns), default=1) or 1
-    for at, (row, values) in enumerate(zip(rows, columns)):
-        top, middle = TOP + ROW * at + 3, TOP + ROW * at + 3 + BAR / 2
-        least, most, bar = (PANEL * value / longest for value in (min(values), max(values), median(values)))
-        fill = OURS if row["name"].startswith("ringpull") else OTHERS
+def panel(left, title, digits, rows):
+    """The bars of one measure from the values of each row, with their spread and the figure."""
+    yield words(left, TOP - 12, title, fill=FAINT)
+    longest = max([max(values) for _, values in rows], default=0) or 1
+    for at, (row, values) in enumerate(rows):
+        top = TOP + ROW * at + 3
+        middle = top + BAR // 2
+        least, bar, most = (PANEL * value / longest for value in (min(values), median(values), max(values)))
+        fill = OURS if weight(row) == 600 else OTHERS
         yield f'<rect x="{left}" y="{top}" width="{bar:.1f}" height="{BAR}" rx="2" fill="{fill}"/>'
         yield (
             f'<path d="M{left + least:.1f} {middle}H{left + most:.1f}M{left + least:.1f} {middle - 4}v8'
             f'M{left + most:.1f} {middle - 4}v8" stroke="{INK}" fill="none"/>'
         )
-        yield words(left + max(bar, most) + VALUE, top + BAR - 3, f"{median(values):.{digits}f}")
+        yield words(left + most + 8, top + BAR - 3, f"{median(values):.{digits}f}", weight=weight(row))
+
+
+def weight(row):
+    """Ours stand out."""
+    return 600 if row["name"].startswith("ringpull") else 400
 
 
 def footer(record):
     at, server = record["machine"], record["server"]
     return (
         f"{day(record)}, Linux {at['kernel']}, {at['cpus']} CPUs ({at['cpu']}), {at['filesystem']}, "
-        f"{server['name']}, {server['congestion_control']}"
+        f"{server['name']} {server['congestion_control']}, {rounds(record)}"
     )
+
+
+def plain(text):
+    return text.replace("`", "")
 
 
 def words(x, y, text, *, fill=INK, size=13, weight=400, anchor="start"):
     return (
         f'<text x="{x:.1f}" y="{y}" fill="{fill}" font-size="{size}" font-weight="{weight}" '
-        f'text-anchor="{anchor}">{escape(text)}</text>'
+        f'text-anchor="{anchor}">{escape(plain(text))}</text>'
     )
