@@ -127,11 +127,3 @@ def warnings(at, server, size):
     if at["busy"] > BUSY:
         found.append(f"others used {at['busy']:.0%} of the CPUs before the start")
     return found
-
-
-def busy_warnings(cases):
-    """Whether others disturbed the rounds of a case."""
-    shares = [(case["name"], case["busy_between_rounds"]) for case in cases]
-    shares = [(name, sum(busy) / len(busy)) for name, busy in shares]
-    told = ", ".join(f"{share:.0%} ({name})" for name, share in shares if share > BUSY)
-    return [f"others used the CPUs between the rounds: {told}"] if told else []

@@ -5,7 +5,9 @@ Everything is made from the object that `--json` writes, and from nothing else.
 
 from datetime import datetime
 from html import escape
-from statistics import median
+from statistics import mean, median
+
+from comparison.machine import BUSY
 
 # Between these two lines of a file, tables are replaced.
 BEGIN, END = "<!-- versus -->", "<!-- /versus -->"
@@ -47,8 +49,15 @@ def page(record):
 
 def about(record):
     """Where and how it was measured, what casts doubt on it, and the commands."""
-    warnings = [f"Warning: {warning}." for warning in record["warnings"]]
+    warnings = [f"Warning: {warning}." for warning in record["warnings"] + busy_warnings(record["cases"])]
     return "\n\n".join([conditions(record), *warnings, commands(record)]) + "\n"
+
+
+def busy_warnings(cases):
+    """Whether others disturbed the rounds of a case."""
+    shares = [(case["name"], mean(case["busy_between_rounds"])) for case in cases]
+    told = ", ".join(f"{share:.0%} ({name})" for name, share in shares if share > BUSY)
+    return [f"others used the CPUs between the rounds: {told}"] if told else []
 
 
 def conditions(record):
@@ -72,17 +81,15 @@ def rounds(record):
 
 
 def table(case):
-    """A case as a table, its columns aligned for those who read it as text."""
-    small = case["repeat"] > 1
-    first = case["rows"][0]
-    cpu = "CPU ms" if small else "CPU s per GB"
-    lines = [["", "wall ms" if small else "wall s", f"{first['name']} / this", cpu, "peak MiB"]]
-    lines += [["---"] * 5]
+    """A case as a table, aligned for those who read it as text."""
+    small, first = case["repeat"] > 1, case["rows"][0]
+    wall, cpu = ("wall ms", "CPU ms") if small else ("wall s", "CPU s per GB")
+    lines = [["", wall, f"{first['name']} / this", cpu, "peak MiB"]]
     for row in case["rows"]:
         lines.append([row["name"], *(cells(case, first, row) if is_timed(row) else [row["failed"], "", "", ""])])
-    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    lines.insert(1, ["-" * width for width in widths])
     text = "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
-    text = text.replace("---" + " " * (widths[0] - 3), "-" * widths[0], 1)
     note = f" ({case['note']})" if case["note"] else ""
     return f"**{case['name']}**: {case['says']}{note}.\n\n{text}"
 
@@ -101,7 +108,7 @@ def cells(case, first, row):
 
 
 def commands(record):
-    """What the shell was told, folded away; what is long and says nothing has a name instead."""
+    """What the shell was told, folded away."""
     lines = []
     for case in record["cases"]:
         lines += [f"# {case['name']}"] + [row["shown"] for row in case["rows"]]
