@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_number_doubles_while_the_rate_grows() {
-        assert_eq!(run(&mut Pace::auto(), &[100, 200, 400, 800, 1600]), [8, 16, 16, 16, 16]);
+        assert_eq!(run(&mut Pace::auto(), &[100, 200, 400, 800, 1600]), [8, 16, 32, 32, 32]);
     }
 
     #[test]
