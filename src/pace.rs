@@ -62,10 +62,10 @@ impl Pace {
 
     /// Takes note of the bytes received so far; call it as often as convenient.
     ///
-    /// Only a window in which the rate has stopped growing by itself says something of the number: over a long
-    /// path connections take a second to get going, and would do so without more beside them. A raise is
-    /// judged by the second such window after it; if the first shows growth already, the next raise follows
-    /// at once. A window without a byte says nothing either.
+    /// Only a window in which the rate has stopped growing by itself says something of the number: over a
+    /// long path connections take a second to get going, and would do so without more beside them. A raise
+    /// is judged by the second such window after it; if the first shows growth already, the next raise
+    /// follows at once. A window without a byte says nothing either.
     pub(crate) fn sample(&mut self, now: Instant, received: u64) {
         let mark = Mark { at: now, received };
         let is_anew = self.marks.last().is_none_or(|last| last.received > received);
@@ -90,8 +90,8 @@ impl Pace {
         }
     }
 
-    /// Takes note of the bytes received so far while something else than the connections sets the pace, such as
-    /// a rate limit: that says nothing of their number.
+    /// Takes note of the bytes received so far while something else than the connections sets the pace, such
+    /// as a rate limit: that says nothing of their number.
     pub(crate) fn pass(&mut self, now: Instant, received: u64) {
         self.marks.clear();
         self.marks.push(Mark { at: now, received });
