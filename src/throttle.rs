@@ -1,11 +1,11 @@
 //! Holds all connections of a download together below a rate: a token bucket that may go into debt.
 //!
 //! It neither sleeps nor reads a clock; it says how long to wait. At any time no more has been released
-//! than the rate allows since the start, plus a tenth of a second's worth and the one slice that is being
-//! waited for.
+//! than the rate allows since the start, plus 50 ms' worth and the one slice that is being waited for.
 
 use std::time::{Duration, Instant};
 
+use crate::limits::{RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN, RECEIVE_BUFFER_TIME};
 use crate::units::{KIB, MIB};
 
 /// The token bucket of one download.
@@ -22,9 +22,26 @@ impl Throttle {
         Self { bytes_per_second: bytes_per_second.max(1), paid: now }
     }
 
-    /// The most bytes to ask for at once: a tenth of a second's worth, from 4 KiB to 1 MiB.
+    /// The most bytes to ask for at once: a fiftieth of a second's worth, from 4 KiB to 1 MiB.
+    ///
+    /// The kernel offers a sender about twice of what was last taken at once.
     pub(crate) fn slice(&self) -> u64 {
-        (self.bytes_per_second / 10).clamp(SLICE_MIN, SLICE_MAX)
+        (self.bytes_per_second / 50).clamp(SLICE_MIN, SLICE_MAX)
+    }
+
+    /// The receive buffer in bytes that each of so many connections should have; `None` leaves it to the
+    /// kernel.
+    ///
+    /// What is in it has come ahead of its turn: [`take`](Self::take) its size once when it is opened.
+    pub(crate) fn receive_buffer(&self, connections: u16) -> Option<u64> {
+        let all = u128::from(self.bytes_per_second) * RECEIVE_BUFFER_TIME.as_nanos() / NANOS;
+        let share = u64::try_from(all / u128::from(connections.max(1))).unwrap_or(u64::MAX);
+        (share <= RECEIVE_BUFFER_MAX).then_some(share.max(RECEIVE_BUFFER_MIN))
+    }
+
+    /// Whether all that the rate has allowed so far is taken: whoever comes now has to wait.
+    pub(crate) fn is_exhausted(&self, now: Instant) -> bool {
+        self.paid > now
     }
 
     /// Takes `bytes` and says how long to wait before going on. Callers wait one after the other.
@@ -49,8 +66,8 @@ impl Throttle {
     }
 }
 
-/// Unused rate that is kept for later.
-const BURST: Duration = Duration::from_millis(100);
+/// Unused rate that is kept for later: it makes up for timers that are late.
+const BURST: Duration = Duration::from_millis(50);
 /// Below this a slow rate would cost a system call for every few bytes.
 const SLICE_MIN: u64 = 4 * KIB;
 /// Above this a fast rate gains nothing from larger receives.
@@ -125,11 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_time_leaves_a_tenth_of_a_second_and_no_more() {
+    fn an_idle_time_leaves_a_burst_and_no_more() {
         let start = Instant::now();
         let mut throttle = Throttle::new(1000, start);
         let later = start + Duration::from_secs(60);
-        assert_eq!(throttle.take(100, later), Duration::ZERO);
+        assert_eq!(throttle.take(50, later), Duration::ZERO);
         assert_eq!(throttle.take(100, later), Duration::from_millis(100));
         assert_eq!(throttle.take(0, later), Duration::from_millis(100));
     }
@@ -138,7 +155,7 @@ mod tests {
     fn slices_stay_within_their_bounds() {
         let slice = |rate| Throttle::new(rate, Instant::now()).slice();
         assert_eq!(slice(1), SLICE_MIN);
-        assert_eq!(slice(MIB), MIB / 10);
+        assert_eq!(slice(MIB), MIB / 50);
         assert_eq!(slice(u64::MAX), SLICE_MAX);
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Rules {
     pub(crate) retries: u32,
     /// Blocks of the smallest pool: how far ahead a stream may be dealt.
     pub(crate) window: u32,
+    /// The receive buffer of each connection in bytes; `None` leaves it to the kernel.
+    pub(crate) receive_buffer: Option<u64>,
 }
 
 /// How the file is asked for.
@@ -256,6 +258,19 @@ impl Board {
         state.throttle.as_mut().map_or(Duration::ZERO, |throttle| throttle.take(bytes, now))
     }
 
+    /// The receive buffer that a new connection should have, in bytes; `None` leaves it to the kernel.
+    pub(crate) fn receive_buffer(&self) -> Option<u64> {
+        self.rules.receive_buffer
+    }
+
+    /// A new connection answers: the wire fills its buffer at once, whatever is taken from it.
+    pub(crate) fn dialled(&self, now: Instant) {
+        if let Some(bytes) = self.rules.receive_buffer {
+            // With large packets the kernel finds room for nearly twice of what it was asked for.
+            self.throttle(bytes.saturating_mul(2), now);
+        }
+    }
+
     /// Gives back what was taken from the rate limit and not received.
     pub(crate) fn give_back_rate(&self, bytes: u64) {
         if let Some(throttle) = &mut self.lock().throttle {
@@ -267,7 +282,11 @@ impl Board {
     pub(crate) fn sample(&self, now: Instant, received: u64) {
         let mut state = self.lock();
         let before = state.pace.allowed();
-        state.pace.sample(now, received);
+        match &state.throttle {
+            // More connections would share the same rate.
+            Some(throttle) if throttle.is_exhausted(now) => state.pace.pass(now, received),
+            _ => state.pace.sample(now, received),
+        }
         if state.pace.allowed() > before {
             self.wake(state);
         }

@@ -241,8 +241,8 @@ mod tests {
                 );
                 u64::from(pool.blocks()) * BLOCK_SIZE_DEFAULT
             });
-            // Many threads with a lane or two each need a little more.
-            assert!(pools.sum::<u64>() <= POOL_BYTES_MAX.max(48 << 20), "{threads} threads");
+            // Many threads with a lane or two each need more: three blocks where it is one.
+            assert!(pools.sum::<u64>() <= POOL_BYTES_MAX.max(96 << 20), "{threads} threads");
         }
     }
 }

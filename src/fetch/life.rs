@@ -91,7 +91,10 @@ fn board(options: &Options, window: u32) -> Board {
         Connections::Exactly(count) => Pace::exactly(count.get()),
     };
     let throttle = options.limit_rate.map(|rate| Throttle::new(rate, Instant::now()));
-    Board::new(Rules { retries: options.retries, window }, Manner::Ranges, pace, throttle)
+    let receive_buffer =
+        throttle.as_ref().and_then(|throttle| throttle.receive_buffer(pace.allowed()));
+    let rules = Rules { retries: options.retries, window, receive_buffer };
+    Board::new(rules, Manner::Ranges, pace, throttle)
 }
 
 /// Where the bytes go, as far as that is known before the first answer.

@@ -105,6 +105,9 @@ impl Lane {
                 Head { status: response.status, http: response.http, headers: &response.headers };
             match gate::judge(&head, question.ask, question.known, SystemTime::now()) {
                 gate::Verdict::Body(answer) => {
+                    if response.is_fresh {
+                        self.board.dialled(Instant::now());
+                    }
                     way.answered(&answer.version);
                     return Ok(Judged::Body(answer, Box::new(response)));
                 }
@@ -144,7 +147,8 @@ impl Lane {
             head_timeout: self.fetch.options.stall_timeout,
         };
         let patience = question.patience.unwrap_or(Duration::MAX);
-        let (asked, begun) = (self.fetch.options.client.ask(&self.io, &request), Instant::now());
+        let asked = self.fetch.options.client.ask(&self.io, &request, self.board.receive_buffer());
+        let begun = Instant::now();
         let Ok(response) = tokio::time::timeout(patience, asked).await else { return Ok(None) };
         let response = response?;
         // A connection that takes long to make takes as long the next time.

@@ -80,12 +80,16 @@ impl<'a> Haul<'a> {
         let mut tries = Tries::new(&fetch);
         let mut answer = first;
         let mut reached = self.cursor;
+        // A refusal takes no time in which others could receive; the wait before the next attempt does.
+        let mut refused_at = None;
         while self.cursor < self.end {
-            let heard = fetch.meter.received();
+            let heard = refused_at.take().unwrap_or_else(|| fetch.meter.received());
             let attempt = self.attempt(answer.take()).await;
             let progress = self.cursor - reached;
             reached = self.cursor;
-            let others = fetch.meter.received() > heard + progress;
+            let received = fetch.meter.received();
+            let others = received > heard + progress;
+            refused_at = (progress == 0).then_some(received);
             let error = match attempt {
                 // An answer may bring less than was asked for, but a server that brings crumbs is none.
                 Ok(()) if self.cursor < self.end && progress < PROGRESS_BYTES_MIN => {

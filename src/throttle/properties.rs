@@ -35,6 +35,35 @@ proptest! {
     }
 
     #[test]
+    fn receive_buffers_suffice_for_a_long_round_trip_and_hold_little_more(
+        rate in 1..4_000_000_000u64, connections in 1..300u16
+    ) {
+        let of_all = |time: u64| u128::from(rate) * u128::from(time) / 1000;
+        if let Some(bytes) = Throttle::new(rate, Instant::now()).receive_buffer(connections) {
+            let all = u128::from(bytes) * u128::from(connections);
+            prop_assert!((RECEIVE_BUFFER_MIN..=RECEIVE_BUFFER_MAX).contains(&bytes));
+            prop_assert!(all + u128::from(connections) >= of_all(140));
+            prop_assert!(bytes == RECEIVE_BUFFER_MIN || all <= of_all(140));
+        } else {
+            let most = u128::from(RECEIVE_BUFFER_MAX) * u128::from(connections);
+            prop_assert!(of_all(140) > most);
+        }
+    }
+
+    #[test]
+    fn whoever_would_have_to_wait_finds_the_rate_exhausted(
+        rate in 1..4_000_000_000u64, bytes in 0..=MIB, idle_ms in 0..2000u64
+    ) {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(rate, start);
+        prop_assert!(!throttle.is_exhausted(start));
+        let wait = throttle.take(bytes, start);
+        let now = start + Duration::from_millis(idle_ms);
+        prop_assert_eq!(throttle.is_exhausted(now), now < start + wait);
+        prop_assert_eq!(throttle.is_exhausted(now), throttle.take(0, now) > Duration::ZERO);
+    }
+
+    #[test]
     fn more_bytes_never_mean_less_waiting(rate in 1..4_000_000_000u64, bytes in 0..=MIB, more in 0..=MIB) {
         let start = Instant::now();
         let wait = |bytes| Throttle::new(rate, start).take(bytes, start);

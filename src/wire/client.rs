@@ -95,8 +95,15 @@ impl Client {
     ///
     /// A kept-alive connection that turns out dead before the first response byte is replaced at once (RFC
     /// 9110 section 9.2.2: GET is idempotent). Dropping the future closes the connection.
-    pub(crate) async fn ask(&self, io: &Io, request: &Request<'_>) -> Result<Response> {
-        let key = Key::new(request.route);
+    ///
+    /// The connection has a receive buffer of that many bytes; `None` leaves it to the kernel.
+    pub(crate) async fn ask(
+        &self,
+        io: &Io,
+        request: &Request<'_>,
+        receive_buffer: Option<u64>,
+    ) -> Result<Response> {
+        let key = Key::new(request.route, receive_buffer);
         for _ in 0..limits::STALE_CONNECTIONS_MAX {
             let Some(conn) = self.0.idle.take(&key) else { break };
             let Ok(conn) = conn.wake() else { continue };
@@ -105,16 +112,19 @@ impl Client {
                 done => return done.map_err(|failure| failure.error),
             }
         }
-        let dial = self.dial(request.route);
+        let dial = self.dial(request.route, receive_buffer);
         let conn = dial::dial(&dial, self.tls_for(request.route)?).await?;
         let remote = conn.remote();
-        self.exchange(io, conn, request, key).await.map_err(|failure| {
-            if matches!(failure.error.kind(), Kind::Reset | Kind::Stall) {
-                // It lets us connect and does not answer: another address of the name may.
-                dial.experience.failed(&dial.name(), remote);
+        match self.exchange(io, conn, request, key).await {
+            Ok(response) => Ok(Response { is_fresh: true, ..response }),
+            Err(failure) => {
+                if matches!(failure.error.kind(), Kind::Reset | Kind::Stall) {
+                    // It lets us connect and does not answer: another address of the name may.
+                    dial.experience.failed(&dial.name(), remote);
+                }
+                Err(failure.error)
             }
-            failure.error
-        })
+        }
     }
 
     /// Closes the idle connections if hardly a descriptor is free: the end of a download needs a few, and
@@ -132,9 +142,9 @@ impl Client {
         self.0.idle.keep(key, conn);
     }
 
-    fn dial<'a>(&'a self, route: &'a Route) -> Dial<'a> {
+    fn dial<'a>(&'a self, route: &'a Route, receive_buffer: Option<u64>) -> Dial<'a> {
         let Inner { settings, experience, .. } = &*self.0;
-        Dial { url: route.url(), settings, experience }
+        Dial { url: route.url(), settings, experience, receive_buffer }
     }
 
     fn tls_for(&self, route: &Route) -> Result<Option<Arc<ClientConfig>>> {
@@ -161,7 +171,8 @@ impl Client {
             None => Body::Framed(Box::new(framed::Framed::new(driver, &view, incoming))),
         };
         let (status, http, headers) = (head.status, head.version, head.headers);
-        Ok(Response { status, http, headers, remote, head_bytes, waited, body, key })
+        let is_fresh = false;
+        Ok(Response { status, http, headers, remote, head_bytes, waited, is_fresh, body, key })
     }
 
     pub(crate) fn http_request(

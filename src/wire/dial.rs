@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use url::{Host, Url};
 
 use super::addresses::{Experience, Name};
@@ -27,6 +27,8 @@ pub(super) struct Dial<'a> {
     pub(super) url: &'a Url,
     pub(super) settings: &'a ClientBuilder,
     pub(super) experience: &'a Experience,
+    /// The receive buffer in bytes; `None` leaves it to the kernel.
+    pub(super) receive_buffer: Option<u64>,
 }
 
 impl Dial<'_> {
@@ -42,7 +44,7 @@ impl Dial<'_> {
 /// # Errors
 /// `Kind::Resolve`, `Kind::Connect` or `Kind::Tls`.
 pub(super) async fn dial(dial: &Dial<'_>, tls: Option<Arc<ClientConfig>>) -> Result<Conn> {
-    let Dial { url, settings, experience } = *dial;
+    let Dial { url, settings, experience, .. } = *dial;
     // The address that let us connect, while nothing more is known of it.
     let open = Cell::new(None);
     let whole = async {
@@ -128,7 +130,7 @@ async fn connect(
             Some(address) => {
                 attempts.push(async move {
                     let connected = match fault::check("connect") {
-                        Ok(()) => TcpStream::connect(address).await,
+                        Ok(()) => open(address, dial.receive_buffer).await,
                         Err(error) => Err(error),
                     };
                     (address, connected)
@@ -158,6 +160,26 @@ async fn connect(
         Some((address, error)) => refused(dial.url, address, error),
         None => cannot_connect(dial.url, "there is no address to try"),
     })
+}
+
+/// One attempt. The size of the buffer must be known before: the handshake announces the window.
+async fn open(address: SocketAddr, receive_buffer: Option<u64>) -> io::Result<TcpStream> {
+    let make = || match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = make()?;
+    let wanted = receive_buffer.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+    if wanted == 0 {
+        return socket.connect(address).await;
+    }
+    let granted = socket.set_recv_buffer_size(wanted).and_then(|()| socket.recv_buffer_size());
+    // The kernel doubles what it is given, for its own books, and stops at net.core.rmem_max (socket(7)). Too
+    // small a buffer would slow the connection down for good; one that nobody has set grows as need be.
+    match granted {
+        Ok(granted) if granted / 2 >= wanted => socket.connect(address).await,
+        _ => make()?.connect(address).await,
+    }
 }
 
 /// Whether this machine has run out of what another connection needs: descriptors, ports, memory.

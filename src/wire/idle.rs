@@ -13,16 +13,18 @@ use super::tls::Tls;
 use crate::limits::{IDLE_AGE_MAX, IDLE_MAX};
 
 /// What two requests must share to share a connection. All else (roots, verification, addresses) is the
-/// same for one client; whether the client certificate was presented is not.
+/// same for one client; whether the client certificate was presented is not, nor is the receive buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     origin: String,
     home: bool,
+    receive_buffer: Option<u64>,
 }
 
 impl Key {
-    pub(super) fn new(route: &Route) -> Self {
-        Self { origin: route.url().origin().ascii_serialization(), home: route.is_home() }
+    pub(super) fn new(route: &Route, receive_buffer: Option<u64>) -> Self {
+        let origin = route.url().origin().ascii_serialization();
+        Self { origin, home: route.is_home(), receive_buffer }
     }
 }
 
@@ -109,14 +111,16 @@ mod tests {
         host: &'static str,
         port: u16,
         home: bool,
+        receive_buffer: Option<u64>,
     }
 
     impl Identity {
         fn key(&self, path: &str) -> Key {
-            let Self { scheme, host, port, home } = self;
+            let Self { scheme, host, port, home, receive_buffer } = self;
             let typed = Url::parse(&format!("{scheme}://{host}:{port}/{path}")).unwrap();
             let elsewhere = Url::parse("https://elsewhere.test/").unwrap();
-            Key::new(&Route::new(typed.clone(), if *home { &typed } else { &elsewhere }))
+            let home = if *home { &typed } else { &elsewhere };
+            Key::new(&Route::new(typed.clone(), home), *receive_buffer)
         }
     }
 
@@ -124,8 +128,16 @@ mod tests {
         let scheme = prop::sample::select(vec!["http", "https"]);
         let hosts = ["a.test", "a.test.", "b.a.test", "127.0.0.1", "127.0.0.2", "[::1]"];
         let port = prop::sample::select(vec![80, 443, 8080, 8443]);
-        (scheme, prop::sample::select(hosts.to_vec()), port, any::<bool>())
-            .prop_map(|(scheme, host, port, home)| Identity { scheme, host, port, home })
+        let buffer = prop::sample::select(vec![None, Some(8 << 10), Some(64 << 10)]);
+        (scheme, prop::sample::select(hosts.to_vec()), port, any::<bool>(), buffer).prop_map(
+            |(scheme, host, port, home, receive_buffer)| Identity {
+                scheme,
+                host,
+                port,
+                home,
+                receive_buffer,
+            },
+        )
     }
 
     proptest! {
@@ -142,7 +154,7 @@ mod tests {
     fn spelling_makes_no_other_identity() {
         let key = |text: &str| {
             let url = Url::parse(text).unwrap();
-            Key::new(&Route::new(url.clone(), &url))
+            Key::new(&Route::new(url.clone(), &url), None)
         };
         for same in
             ["HTTP://A.test/x", "http://a.test:80/?q", "http://u:p@a.test/", "http://%41.TEST/"]
@@ -160,8 +172,10 @@ mod tests {
         for scheme in ["http", "https"] {
             for host in ["a.test", "b.test"] {
                 for port in [8001, 8002] {
-                    for home in [true, false] {
-                        identities.push(Identity { scheme, host, port, home });
+                    for (home, receive_buffer) in
+                        [(true, None), (false, None), (true, Some(8 << 10))]
+                    {
+                        identities.push(Identity { scheme, host, port, home, receive_buffer });
                     }
                 }
             }

@@ -60,6 +60,8 @@ pub(crate) struct Response {
     pub(crate) head_bytes: usize,
     /// Time from the request to the head: about one round trip and the server's thinking.
     pub(crate) waited: Duration,
+    /// Whether the connection was made for this request.
+    pub(crate) is_fresh: bool,
     body: Body,
     key: idle::Key,
 }

@@ -93,7 +93,7 @@ async fn receive(tcp: TcpStream, block_bytes: usize) -> Result<Played> {
     let (condition, past_caches) = (None, false);
     let request = Request { route: &route, range, condition, past_caches, head_timeout: PATIENCE };
     let io = Io::Epoll(Rc::default());
-    let response = client.exchange(&io, conn, &request, Key::new(&route)).await;
+    let response = client.exchange(&io, conn, &request, Key::new(&route, None)).await;
     Ok(read(response.map_err(|failure| failure.error)?, block_bytes).await)
 }
 
