@@ -84,7 +84,7 @@ class Bench:
 
     def turn(self, case, served, row, number, place):
         """One run of a row, and a word about it; round 0 is for the bytes and not for the clock."""
-        sample, printed, failed = self.measure(row["command"], place)
+        sample, printed, failed = self.measure(row["command"], place, fresh_bytes=served.size + SLACK_BYTES)
         row["failed"] = failed or wrong(case, served, place / served.name, printed, thorough=number == 0)
         if row["failed"]:
             return f"{row['name']} FAILED: {row['failed']}"
@@ -92,11 +92,12 @@ class Bench:
             row["samples"].append({"round": number, **sample})
         return f"{row['name']} {sample['wall_seconds']:.3f}"
 
-    def measure(self, line, place):
+    def measure(self, line, place, fresh_bytes=0):
         """What a line takes in an empty directory, what it prints, and how it failed, if it did."""
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         subprocess.run(["sync", "-f", str(place)], check=True)
+        machine.touch_memory(fresh_bytes)
         log, err = self.scratch / "log", self.scratch / "err"
         sample, status = measure(line, place, self.env, log, err, self.limit_seconds)
         printed = beginning(log)

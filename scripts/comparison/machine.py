@@ -1,6 +1,7 @@
 """The machine under `scripts/versus`: what a reader has to know of it, and what of it would spoil figures."""
 
 import hashlib
+import mmap
 import os
 import platform
 import shutil
@@ -24,6 +25,13 @@ def say(text):
 def which(program):
     """Where a program is; the places of administrators count too, for nginx."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def touch_memory(size):
+    """Writes to so many bytes of free memory, so that a virtual machine has them for whoever asks next."""
+    with mmap.mmap(-1, max(size, mmap.PAGESIZE)) as memory:
+        for at in range(0, size, mmap.PAGESIZE):
+            memory[at] = 1
 
 
 def digest_of(path):
