@@ -189,7 +189,7 @@ def footer(record):
     at, server = record["machine"], record["server"]
     return (
         f"{day(record)}, Linux {at['kernel']}, {at['cpus']} CPUs ({at['cpu']}), {at['filesystem']}, "
-        f"{server['name']} {server['congestion_control']}, {rounds(record)}"
+        f"{server['name']}, {server['congestion_control']}, {rounds(record)}"
     )
 
 
