@@ -145,12 +145,12 @@ pub const RECEIVE_SLICE: Duration = Duration::from_millis(500);
 pub const TLS_READ_BYTES: usize = 256 << 10;
 /// Time whose worth of bytes the kernel may hold under a rate limit, of all connections together: what it
 /// holds the wire has carried before its turn. The full rate over a round trip of 100 ms takes 100 ms' worth,
-/// and the kernel's own books may take more than the half that it allows for them.
+/// and the kernel's own books may take more than the half that it allows for them, or much less.
 ///
 /// Measured by `scripts/networks`, kernel 6.18, with 20 and 2 MiB/s on one and four connections, near and
 /// over 100 ms: in no 2 s does the wire carry more than 2 to 5 % above the limit. With buffers left to the
 /// kernel it was 19 to 128 %.
-pub const RECEIVE_BUFFER_TIME: Duration = Duration::from_millis(140);
+pub const RECEIVE_BUFFER_TIME: Duration = Duration::from_millis(125);
 /// The smallest receive buffer asked for, in bytes: five packets, with which TCP notices a lost one at once.
 pub const RECEIVE_BUFFER_MIN: u64 = 8 << 10;
 /// The largest receive buffer asked for, in bytes: Linux grants 208 KiB by default, from 6.17 on 4 MiB

@@ -1,7 +1,7 @@
 //! Holds all connections of a download together below a rate: a token bucket that may go into debt.
 //!
 //! It neither sleeps nor reads a clock; it says how long to wait. At any time no more has been released
-//! than the rate allows since the start, plus 50 ms' worth and the one slice that is being waited for.
+//! than the rate allows since the start, plus 30 ms' worth and the one slice that is being waited for.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ impl Throttle {
 }
 
 /// Unused rate that is kept for later: it makes up for timers that are late.
-const BURST: Duration = Duration::from_millis(50);
+const BURST: Duration = Duration::from_millis(30);
 /// Below this a slow rate would cost a system call for every few bytes.
 const SLICE_MIN: u64 = 4 * KIB;
 /// Above this a fast rate gains nothing from larger receives.
@@ -146,7 +146,7 @@ mod tests {
         let start = Instant::now();
         let mut throttle = Throttle::new(1000, start);
         let later = start + Duration::from_secs(60);
-        assert_eq!(throttle.take(50, later), Duration::ZERO);
+        assert_eq!(throttle.take(30, later), Duration::ZERO);
         assert_eq!(throttle.take(100, later), Duration::from_millis(100));
         assert_eq!(throttle.take(0, later), Duration::from_millis(100));
     }
