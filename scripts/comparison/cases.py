@@ -71,7 +71,7 @@ TOOLS = [
     Tool("ripget", fetch="ripget {trust} --silent {url} {file}", crate="ripget"),
     # It names the file after the URL, as is done here for all.
     Tool("tur", fetch="tur {trust} --headless --url {url}", crate="tur-rs"),
-    Tool("fast-down", fetch="fast-down download {trust} -y -o {file} {url}", crate="fast-down-cli"),
+    Tool("fast-down -t 8", fetch="fd download {trust} -y --no-resume -t 8 -o {file} {url}", crate="fast-down-cli"),
 ]
 
 
