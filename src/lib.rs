@@ -60,9 +60,9 @@
 //! ```
 //!
 //! Floor 1 is pure: no async, no I/O, no clock; time comes as an argument. `unsafe` lives in `block`,
-//! `io/uring` and `sink/mmap`, each with its whole argument at its head. Seams are closed enums with one
-//! `match` a verb in their `mod.rs` and one file a variant. Every queue and loop has its bound in
-//! [`limits`] or, where one rule alone knows it, at the foot of its file. The library never prints and
+//! `io/uring`, `io/low_water` and `sink/mmap`, each with its whole argument at its head. Seams are closed
+//! enums with one `match` a verb in their `mod.rs` and one file a variant. Every queue and loop has its bound
+//! in [`limits`] or, where one rule alone knows it, at the foot of its file. The library never prints and
 //! never exits.
 //!
 //! ## The way of a byte

@@ -11,6 +11,10 @@ from pathlib import Path
 
 # The part of the CPUs that others may use without a warning.
 BUSY = 0.05
+# The least order of free pages that a virtual machine tells its host, who takes them away (free page reporting).
+REPORTING = Path("/sys/module/page_reporting/parameters/page_reporting_order")
+# The largest order that pages come in; one above it is never reached.
+ORDER_MAX = 10
 MIB = 1 << 20
 
 
@@ -58,6 +62,7 @@ def facts(place):
         "mount_options": options,
         "direct_io": takes_direct(place),
         "congestion_control": congestion_control(),
+        "gives_memory_away": gives_memory_away(),
         "load_average": os.getloadavg()[0],
         "busy": busy(1.0),
     }
@@ -75,6 +80,12 @@ def memory(name):
 def congestion_control():
     """That of TCP, where nobody chooses another."""
     return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+
+
+def gives_memory_away():
+    """Whether the host takes what is freed here, so that who asks next waits until it is given back, page by page."""
+    order = lines(REPORTING)[0].strip() if REPORTING.exists() else ""
+    return order.isdigit() and int(order) <= ORDER_MAX
 
 
 def mounted(place):
@@ -122,6 +133,11 @@ def warnings(at, server, size):
         found.append("bbr paces TCP even on loopback, for all alike: sysctl net.ipv4.tcp_congestion_control=cubic")
     elif control not in ["cubic", "reno", "unknown"]:
         found.append(f"the server's TCP congestion control is {control}, and not cubic")
+    if at["gives_memory_away"]:
+        found.append(
+            "the host takes freed memory away, and who fills the page cache next pays for getting it back: "
+            f"echo {ORDER_MAX + 1} > {REPORTING}"
+        )
     if at["filesystem"] in ["tmpfs", "ramfs"]:
         found.append("downloads go to memory, so that nothing is on disk at the end: see --dir")
     elif not at["direct_io"]:

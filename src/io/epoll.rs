@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::low_water::LowWater;
 use super::writers::Writers;
 use super::{Enough, Io, Received, Until, Work};
 use crate::block::Block;
@@ -33,6 +35,7 @@ pub(super) fn run(work: Work) -> io::Result<()> {
 /// Receives into the block's spare part; see [`super::Socket::receive`].
 pub(super) async fn receive(
     stream: &TcpStream,
+    low_water: &LowWater,
     mut block: Block,
     max: usize,
     until: Until,
@@ -51,6 +54,9 @@ pub(super) async fn receive(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if got > 0 && until == Until::Some {
                     break;
+                }
+                if block.is_unread() {
+                    low_water.raise(stream.as_fd(), max - got);
                 }
                 let readable = tokio::select! {
                     biased;

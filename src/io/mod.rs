@@ -7,6 +7,7 @@
 //! that the kernel still writes to.
 
 pub(crate) mod epoll;
+mod low_water;
 #[cfg(test)]
 mod tests;
 pub(crate) mod uring;
@@ -14,12 +15,14 @@ mod writers;
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use self::low_water::LowWater;
 use crate::block::{Block, Pool};
 use crate::fault;
 
@@ -33,7 +36,13 @@ pub(crate) enum Io {
 }
 
 /// A connected socket while a body is received.
-pub(crate) enum Socket {
+pub(crate) struct Socket {
+    held: Held,
+    low_water: LowWater,
+}
+
+/// Who holds the socket.
+enum Held {
     Uring(uring::Socket),
     Epoll(TcpStream),
 }
@@ -79,10 +88,11 @@ impl Io {
     /// Takes a socket over from tokio.
     pub(crate) fn adopt(&self, stream: TcpStream) -> io::Result<Socket> {
         fault::check("adopt")?;
-        match self {
-            Self::Uring(_) => uring::Socket::adopt(stream).map(Socket::Uring),
-            Self::Epoll(_) => Ok(Socket::Epoll(stream)),
-        }
+        let held = match self {
+            Self::Uring(_) => Held::Uring(uring::Socket::adopt(stream)?),
+            Self::Epoll(_) => Held::Epoll(stream),
+        };
+        Ok(Socket { held, low_water: LowWater::new() })
     }
 
     /// Writes the first `length` bytes of the block's memory at its offset.
@@ -111,7 +121,8 @@ impl Io {
 }
 
 impl Socket {
-    /// Receives at most `max` bytes into the block's spare part, until it is `enough`.
+    /// Receives at most `max` bytes into the block's spare part, until it is `enough`. Of an unread block all
+    /// of `max` must be on their way.
     pub(crate) async fn receive(
         &self,
         block: Block,
@@ -120,18 +131,41 @@ impl Socket {
         enough: Enough<'_>,
     ) -> (io::Result<Received>, Block) {
         debug_assert!(max > 0 && max <= block.wanted() - block.filled());
-        match self {
-            Self::Uring(socket) => socket.receive(block, max, until, enough).await,
-            Self::Epoll(stream) => epoll::receive(stream, block, max, until, enough).await,
+        let is_unread = block.is_unread();
+        if is_unread {
+            self.low_water.raise(self.held.as_fd(), max);
         }
+        let (received, block) = match &self.held {
+            Held::Uring(socket) => socket.receive(block, max, until, enough).await,
+            Held::Epoll(stream) => {
+                epoll::receive(stream, &self.low_water, block, max, until, enough).await
+            }
+        };
+        let received = match received {
+            Ok(Received::Nothing) if is_unread => {
+                self.low_water.give_up(self.held.as_fd()).map(|()| Received::Nothing)
+            }
+            received => received,
+        };
+        (received, block)
     }
 
     /// Gives the socket back to tokio.
     pub(crate) fn release(self) -> io::Result<TcpStream> {
         fault::check("release")?;
+        self.low_water.lower(self.held.as_fd())?;
+        match self.held {
+            Held::Uring(socket) => socket.release(),
+            Held::Epoll(stream) => Ok(stream),
+        }
+    }
+}
+
+impl AsFd for Held {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Uring(socket) => socket.release(),
-            Self::Epoll(stream) => Ok(stream),
+            Self::Uring(socket) => socket.as_fd(),
+            Self::Epoll(stream) => stream.as_fd(),
         }
     }
 }

@@ -22,7 +22,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
@@ -183,6 +183,10 @@ impl Socket {
     /// Takes the socket out of epoll, which would wake the thread for every segment that arrives.
     pub(super) fn adopt(stream: TcpStream) -> io::Result<Self> {
         Ok(Self(Rc::new(stream.into_std()?.into())))
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     pub(super) fn release(self) -> io::Result<TcpStream> {

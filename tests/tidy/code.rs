@@ -5,9 +5,10 @@ use crate::source::{Source, has_word, word_at};
 /// Most unsafe blocks of the library.
 pub(crate) const UNSAFE_BLOCKS_MAX: usize = 30;
 
-/// Where unsafe may stand: three places of the library, and the ring of the bare loop that it is compared
+/// Where unsafe may stand: four places of the library, and the ring of the bare loop that it is compared
 /// with, for no safe crate pushes a submission entry.
-const UNSAFE: [&str; 4] = ["src/block", "src/io/uring", "src/sink/mmap", "benches/limit/ring"];
+const UNSAFE: [&str; 5] =
+    ["src/block", "src/io/uring", "src/io/low_water", "src/sink/mmap", "benches/limit/ring"];
 /// Where the ring may be named.
 const RING: [&str; 2] = ["src/io/uring", "src/engine"];
 /// Who prints and exits.
@@ -22,12 +23,13 @@ const REASON_LINES: usize = 6;
 const PRINTS: [&str; 5] = ["print!", "println!", "eprint!", "eprintln!", "process::exit"];
 const DESCRIPTORS: [&str; 4] = ["io::stdout", "io::stderr", "stdout()", "stderr()"];
 
-/// Unsafe stands in four places only.
+/// Unsafe stands in five places only.
 pub(crate) fn unsafe_places(source: &Source) -> Vec<String> {
     if source.is_in(&UNSAFE) {
         return Vec::new();
     }
-    let remedy = "no `unsafe` here: use a safe crate, or one of block, io/uring, sink/mmap";
+    let remedy =
+        "no `unsafe` here: use a safe crate, or one of block, io/uring, io/low_water, sink/mmap";
     let found = source.all_code().filter(|(_, code)| has_word(code, "unsafe"));
     found.map(|(line, _)| source.at(line, remedy)).collect()
 }
