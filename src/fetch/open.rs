@@ -237,7 +237,12 @@ impl Fetch {
 
     fn write(&self) -> sink::Manner {
         match self.options.write {
-            Write::Auto | Write::Discard => sink::Manner::Auto { sync: self.options.sync },
+            Write::Auto | Write::Discard => {
+                // Blocks that come out of order are read back for the digest. From the disk that takes twice
+                // as long as from the page cache (2 GiB, SHA-256: 4.9 and 2.5 s).
+                let is_read_back = self.options.checksum.is_some() && !self.is_single();
+                sink::Manner::Auto { prefers_cache: !self.options.sync || is_read_back }
+            }
             Write::Direct => sink::Manner::Direct,
             Write::Buffered => sink::Manner::Buffered,
             Write::Mmap => sink::Manner::Mmap,

@@ -47,7 +47,12 @@ pub(crate) enum Sink {
 /// How the user wants bytes to reach a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
-    Auto { sync: bool },
+    /// Whichever is faster; through the page cache where the file fits and nobody waits for the disk, or
+    /// where
+    /// it is read back.
+    Auto {
+        prefers_cache: bool,
+    },
     Direct,
     Buffered,
     Mmap,
@@ -69,7 +74,9 @@ impl Sink {
             .filter(|alignment| block_size.is_multiple_of(u64::from(*alignment)));
         let is_demanded = !matches!(manner, Manner::Auto { .. });
         let manner = match manner {
-            Manner::Auto { sync } if prefers_direct(alignment, size, sync) => Manner::Direct,
+            Manner::Auto { prefers_cache } if is_for_direct(alignment, size, prefers_cache) => {
+                Manner::Direct
+            }
             Manner::Auto { .. } => Manner::Buffered,
             named => named,
         };
@@ -179,9 +186,10 @@ impl Sink {
 }
 
 /// Whether `--write auto` goes around the page cache; the reasons and figures are at [`DIRECT_BYTES_MIN`].
-fn prefers_direct(alignment: Option<u32>, size: Option<u64>, sync: bool) -> bool {
+fn is_for_direct(alignment: Option<u32>, size: Option<u64>, prefers_cache: bool) -> bool {
     let Some(size) = size else { return false };
-    alignment.is_some() && size >= DIRECT_BYTES_MIN && (sync || size > available_memory() / 4)
+    let fits_cache = || size <= available_memory() / 4;
+    alignment.is_some() && size >= DIRECT_BYTES_MIN && !(prefers_cache && fits_cache())
 }
 
 /// Memory that the page cache could take without pressing others, in bytes.
