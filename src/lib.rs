@@ -50,12 +50,15 @@
 //! ```text
 //! 5 faces    main  cli(arguments)  report(the only printer)  serve(static server)  downloader  lib
 //! 4 engine   engine(threads)  board(deals leases)  fetch(life of an item)  lane(lend, fill, commit)  options
+//!            mirror(a directory in line with a list)  catalog(the list, sorted, and what is known of it)
 //! 3 seams    wire/{dial tls head raw framed}  sink/{direct buffered mmap discard stream chunks part}
-//!            ledger  digest
+//!            ledger  digest  manifest(lists as users give them)  tree(a directory by descriptors)
 //! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
+//!            sorting(on disk)
 //!            fault(any of these fails on demand)  crash(the program dies on demand): for tests alone
 //! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  stragglers  alternates(choice)
 //!            name  holds(who wants to be left alone)  renewal(who asks again for an expired address)
+//!            courtesy(how much a host of a mirror is asked)
 //! 0 words    error  units  meter  limits
 //! ```
 //!
@@ -141,6 +144,7 @@ pub mod meter;
 pub mod units;
 
 mod alternates;
+mod courtesy;
 mod gate;
 mod holds;
 mod name;
@@ -156,17 +160,23 @@ mod block;
 mod crash;
 mod fault;
 mod io;
+mod sorting;
 pub mod sys;
 
 pub mod digest;
 mod ledger;
+#[allow(dead_code, unused_imports, reason = "the mirror takes it up")]
+mod manifest;
 mod sink;
+mod tree;
 mod wire;
 
 mod board;
+mod catalog;
 pub mod engine;
 mod fetch;
 mod lane;
+pub mod mirror;
 mod options;
 #[cfg(test)]
 mod simulation;

@@ -188,6 +188,22 @@ pub const CHUNKS_MAX: usize = 4;
 
 /// Longest file name in bytes that we make up: room for a suffix below the usual 255.
 pub const NAME_BYTES_MAX: usize = 200;
+/// Longest path of a list in bytes: PATH_MAX of Linux.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Longest component of a path of a list in bytes: NAME_MAX of Linux file systems.
+pub const COMPONENT_BYTES_MAX: usize = 255;
+
+/// Most bytes of a line of a list, and of an element of one in XML: a path of the longest kind with each byte
+/// encoded, and dozens of alternates.
+pub const MANIFEST_LINE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a list that are read at a time, and that its form is guessed from.
+pub const MANIFEST_READ_BYTES: usize = 64 << 10;
+/// Most bytes that a zstd frame of a list may refer back by. `zstd -19` stays at 8 MiB; what `--long` makes
+/// may
+/// need more, and would take it from the memory of the run.
+pub const MANIFEST_WINDOW_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of the page of a directory index: some 300,000 links.
+pub const INDEX_BYTES_MAX: usize = 64 << 20;
 /// The latest date that a file gets, since 1970: the last one that ext4 knows, in the year 2446.
 pub const MODIFIED_MAX: Duration = Duration::from_secs(0x3_7fff_ffff);
 /// Below this many bytes `--write auto` takes the page cache: up to here the open and the fsync cost most.
@@ -215,6 +231,38 @@ pub const LEDGER_WRITES: u64 = 64 << 10;
 pub const LEDGER_SYNC_BYTES: u64 = 512 << 20;
 /// Time after which it has it synced all the same.
 pub const LEDGER_SYNC_EVERY: Duration = Duration::from_secs(5);
+
+/// Bytes of records that are sorted in memory, before they go to a file: what the list of a mirror may cost.
+pub const SORT_BYTES_MAX: usize = 64 << 20;
+/// Bytes that are read and written at once of a file of sorted records.
+pub const SORT_BUFFER_BYTES: usize = 64 << 10;
+/// Files of sorted records that are merged at a time: a descriptor and a buffer each.
+pub const SORT_RUNS_MAX: usize = 64;
+/// Most bytes of a frame of a mirror's state: a path, an address and validators, which a response head
+/// bounds.
+pub const FRAME_BYTES_MAX: u64 = 1 << 20;
+/// Hosts of a mirror that have a queue of their own, and what they are allowed to themselves; hosts beyond
+/// share those.
+pub const QUEUES_MAX: usize = 256;
+/// Directories of a mirror that are kept open: a descriptor each, below the usual 1024 with room for sockets.
+pub const DIRECTORIES_MAX: usize = 256;
+/// Entries of one host that wait for another attempt, before it gets no new ones: what memory a host that
+/// fails
+/// may cost.
+pub const WAITING_MAX: usize = 4096;
+/// Above this many bytes an entry is split over several connections: below, one has it before others are
+/// there.
+pub const ENTRY_LARGE_BYTES: u64 = 8 << 20;
+/// Large entries at a time: each has threads and a pool of its own, and one alone fills a disk.
+pub const LARGE_AT_ONCE: usize = 2;
+/// Records that wait for the end of a sync before the journal takes them; what is beyond, the next run looks
+/// at
+/// again.
+pub const JOURNAL_HELD_MAX: usize = 64 << 10;
+/// Bytes of entries after which a mirror is synced and the journal notes it: what a power cut may cost.
+pub const CHECKPOINT_BYTES: u64 = 1 << 30;
+/// Files that a mirror removes without being told how many it may; more, if a tenth of the list is.
+pub const DELETE_FILES_MIN: u64 = 1000;
 
 /// Connections that `ringpull serve` answers at a time.
 pub const SERVE_CONNECTIONS_MAX: usize = 1024;

@@ -14,6 +14,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::mirror::MirrorArgs;
 use super::values::{self, Pinned};
 use crate::digest::Checksum;
 use crate::options::{Connections, IoChoice, Write};
@@ -42,6 +43,8 @@ pub(crate) struct Args {
 /// What ringpull does besides downloading.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Bring a directory in line with a list
+    Mirror(Box<MirrorArgs>),
     /// Serve a directory over HTTP, with ranges
     Serve(ServeArgs),
     /// Print a completion script for a shell
@@ -76,7 +79,7 @@ pub(crate) struct DownloadArgs {
 }
 
 /// Where the bytes go.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
     /// Write to FILE; `-` is standard output
@@ -100,7 +103,7 @@ pub(crate) struct OutputArgs {
 }
 
 /// How the bytes move.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Transfer")]
 pub(crate) struct TransferArgs {
     /// Connections, 1 to 256 [default: auto]
@@ -132,7 +135,7 @@ pub(crate) struct TransferArgs {
 }
 
 /// What makes the bytes trustworthy.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Integrity")]
 pub(crate) struct IntegrityArgs {
     /// The digest the file must have: sha256, sha512, blake3, sha1 or md5

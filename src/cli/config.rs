@@ -68,6 +68,17 @@ impl Work {
     }
 }
 
+/// The options that all entries of a mirror share, and remarks for `--verbose`; `password` is what
+/// RINGPULL_PASSWORD holds.
+pub(super) fn shared_options(
+    args: &DownloadArgs,
+    password: Option<&str>,
+) -> Result<(Options, Vec<String>)> {
+    check_together(args)?;
+    let secrets = Secrets::read(&args.http, password)?;
+    Ok((options(args, secrets.login())?, secrets.notices(&args.http)))
+}
+
 /// Refuses options that contradict each other.
 fn check_together(args: &DownloadArgs) -> Result<()> {
     let several = args.urls.len() > 1;

@@ -9,6 +9,7 @@ mod config;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod headers;
+mod mirror;
 mod pages;
 mod run;
 mod secrets;
@@ -19,11 +20,11 @@ mod values;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 
-use self::args::{Args, Command, DownloadArgs};
+use self::args::{Args, Command, DownloadArgs, TalkArgs};
 use self::config::Work;
 pub use self::run::Stop;
 pub use self::signals::{Signal, Signals};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::fault::Watch;
 use crate::report::{Output, Progress, Report, Style, Summary};
 
@@ -44,6 +45,7 @@ async fn obey(argv: impl IntoIterator<Item = OsString>, stop: Stop) -> u8 {
     let mut output = Output::standard();
     let done = match &args.command {
         None => return download(&args.download, stop).await,
+        Some(Command::Mirror(args)) => return mirror::run(args, stop).await,
         Some(Command::Serve(args)) => serve::run(args, &mut output, stop).await,
         Some(Command::Completions { shell }) => pages::completions(*shell),
         Some(Command::Man) => pages::man(),
@@ -61,13 +63,7 @@ async fn download(args: &DownloadArgs, stop: Stop) -> u8 {
     let style = style(args, terminal());
     let output = if style.shared { Output::beside_body() } else { Output::standard() };
     let mut report = Report::new(style, output);
-    let checked = match std::env::var("RINGPULL_PASSWORD") {
-        Ok(password) => Work::check(args, Some(&password)),
-        Err(std::env::VarError::NotPresent) => Work::check(args, None),
-        Err(std::env::VarError::NotUnicode(_)) => {
-            Err(Error::new(Kind::Usage, "RINGPULL_PASSWORD is not UTF-8"))
-        }
-    };
+    let checked = password().and_then(|password| Work::check(args, password.as_deref()));
     let work = match checked {
         Ok(work) => work,
         Err(error) => {
@@ -83,15 +79,29 @@ async fn download(args: &DownloadArgs, stop: Stop) -> u8 {
     run::all(&work, &mut report, stop).await
 }
 
+/// What RINGPULL_PASSWORD holds.
+fn password() -> Result<Option<String>> {
+    match std::env::var("RINGPULL_PASSWORD") {
+        Ok(password) => Ok(Some(password)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Error::new(Kind::Usage, "RINGPULL_PASSWORD is not UTF-8"))
+        }
+    }
+}
+
 /// How to talk; `terminal` tells whether standard error can show a bar.
 fn style(args: &DownloadArgs, terminal: bool) -> Style {
-    let talk = &args.talk;
+    let to_stdout = args.output.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    style_of(&args.talk, to_stdout, terminal)
+}
+
+fn style_of(talk: &TalkArgs, to_stdout: bool, terminal: bool) -> Style {
     let progress = match talk.progress {
         Progress::Auto | Progress::Bar if terminal => Progress::Bar,
         Progress::None => Progress::None,
         Progress::Auto | Progress::Bar | Progress::Plain => Progress::Plain,
     };
-    let to_stdout = args.output.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     Style {
         progress,
         quiet: talk.quiet,
@@ -109,24 +119,24 @@ fn terminal() -> bool {
 mod tests {
     use super::*;
 
-    fn style_of(argv: &[&str], terminal: bool) -> Style {
+    fn style_for(argv: &[&str], terminal: bool) -> Style {
         let argv = ["ringpull", "http://h/f"].iter().chain(argv).map(OsString::from);
         style(&Args::read(argv).unwrap().download, terminal)
     }
 
     #[test]
     fn a_bar_needs_a_terminal() {
-        assert_eq!(style_of(&[], true).progress, Progress::Bar);
-        assert_eq!(style_of(&[], false).progress, Progress::Plain);
-        assert_eq!(style_of(&["--progress", "bar"], false).progress, Progress::Plain);
-        assert_eq!(style_of(&["--progress", "plain"], true).progress, Progress::Plain);
-        assert_eq!(style_of(&["--progress", "none"], true).progress, Progress::None);
+        assert_eq!(style_for(&[], true).progress, Progress::Bar);
+        assert_eq!(style_for(&[], false).progress, Progress::Plain);
+        assert_eq!(style_for(&["--progress", "bar"], false).progress, Progress::Plain);
+        assert_eq!(style_for(&["--progress", "plain"], true).progress, Progress::Plain);
+        assert_eq!(style_for(&["--progress", "none"], true).progress, Progress::None);
     }
 
     #[test]
     fn events_leave_standard_output_to_the_body() {
-        assert!(style_of(&["--json", "-o", "-"], false).shared);
-        assert!(!style_of(&["--json"], false).shared);
-        assert!(!style_of(&["-q", "-v"], false).verbose);
+        assert!(style_for(&["--json", "-o", "-"], false).shared);
+        assert!(!style_for(&["--json"], false).shared);
+        assert!(!style_for(&["-q", "-v"], false).verbose);
     }
 }

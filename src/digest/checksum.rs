@@ -77,7 +77,7 @@ pub struct Checksum {
 
 impl Checksum {
     /// A digest that was computed; `bytes` has the length of the algorithm.
-    pub(super) fn new(algo: Algo, bytes: &[u8]) -> Self {
+    pub(crate) fn new(algo: Algo, bytes: &[u8]) -> Self {
         assert_eq!(bytes.len(), algo.digest_len(), "a digest has the length of its algorithm");
         Self { algo, bytes: bytes.into() }
     }

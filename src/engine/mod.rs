@@ -155,6 +155,11 @@ impl Stopper {
         self.0.changed.notify_waiters();
     }
 
+    /// Whether it was told to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.set.load(Relaxed)
+    }
+
     pub(crate) async fn stopped(&self) {
         let mut changed = std::pin::pin!(self.0.changed.notified());
         changed.as_mut().enable();

@@ -7,6 +7,7 @@
 mod bar;
 mod frame;
 mod json;
+mod mirror;
 mod output;
 mod subject;
 mod words;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use self::bar::Bar;
 use self::frame::{Frame, Rate};
 use self::json::Body;
+pub(crate) use self::mirror::MirrorReport;
 pub(crate) use self::output::Output;
 pub(crate) use self::subject::Subject;
 pub(crate) use self::words::shown_url;

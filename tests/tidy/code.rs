@@ -16,7 +16,7 @@ const PRINTERS: [&str; 3] = ["src/main", "src/cli", "src/report"];
 /// Who may name standard output as a descriptor.
 const STREAM: [&str; 1] = ["src/sink/stream"];
 /// Who may ask for the date: what reads or writes dates of HTTP. Anything else measures time, and dates jump.
-const DATES: [&str; 2] = ["src/lane/ask", "src/serve"];
+const DATES: [&str; 3] = ["src/lane/ask", "src/mirror/page", "src/serve"];
 /// How far above an `unsafe` its reason may begin, in lines.
 const REASON_LINES: usize = 6;
 

@@ -16,10 +16,11 @@ const FLOORS: [&[&str]; 6] = [
         "holds",
         "renewal",
         "stragglers",
+        "courtesy",
     ],
-    &["block", "io", "sys", "aside", "crash", "fault"],
-    &["wire", "sink", "ledger", "digest"],
-    &["options", "engine", "board", "fetch", "lane", "simulation"],
+    &["block", "io", "sys", "aside", "crash", "fault", "sorting"],
+    &["wire", "sink", "ledger", "digest", "manifest", "tree"],
+    &["options", "engine", "catalog", "board", "fetch", "lane", "mirror", "simulation"],
     &["lib", "downloader", "cli", "report", "serve", "fuzzing", "internals", "main"],
 ];
 const RULES: usize = 1;

@@ -1,0 +1,215 @@
+//! What lasts from run to run: the snapshot, and the journal of what happened since it was written.
+//!
+//! The journal is appended to after a file has its name, and begins with the boot that it is written in. In
+//! another boot only what stands before its last checkpoint counts: the rest may never have reached the disk.
+//! A torn end is ignored. At the start of a run the journal is merged into a new snapshot, which takes the
+//! place
+//! of the old one by a rename; only then the journal is begun anew.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use super::encoding::{Reader, Writer, get_record, put_record};
+use super::snapshot::{Frames, Record, Snapshot, put, put_frame};
+use crate::error::{Error, Kind, Result};
+use crate::limits::{SORT_BUFFER_BYTES, SORT_BYTES_MAX};
+use crate::sorting::Sorter;
+
+/// The directory of a state, which one run at a time may use.
+pub(crate) struct State {
+    directory: PathBuf,
+    /// Locked while this lives.
+    _lock: File,
+}
+
+/// Tells the next run what this one did.
+pub(crate) struct Journal {
+    out: BufWriter<File>,
+}
+
+impl State {
+    /// Opens a state, and makes it where there is none.
+    ///
+    /// # Errors
+    /// `Kind::Exists` if another run is using it.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
+        let failed = |error| Error::local("use", directory, error);
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let path = directory.join("lock");
+        let open = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = open.map_err(|error| Error::local("open", &path, error))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let place = directory.to_string_lossy();
+                let place = crate::error::Escaped(&place);
+                let message = format!("another run is at work with the state in {place}");
+                return Err(Error::new(Kind::Exists, message)
+                    .hint("wait for its end, or give this one another --state and --dir"));
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+        Ok(Self { directory: directory.to_owned(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Brings the snapshot up to date and begins a journal.
+    ///
+    /// # Errors
+    /// If the snapshot cannot be read or written.
+    pub(crate) fn begin(&self) -> Result<(Journal, Snapshot)> {
+        let (snapshot, journal) = (self.directory.join("snapshot"), self.directory.join("journal"));
+        self.merge(&snapshot, &journal).map_err(|error| Error::local("use", &journal, error))?;
+        let begun =
+            Journal::begin(&journal).map_err(|error| Error::local("create", &journal, error))?;
+        Ok((begun, Snapshot::open(&snapshot)?))
+    }
+
+    /// Merges the journal into the snapshot.
+    fn merge(&self, snapshot: &Path, journal: &Path) -> io::Result<()> {
+        let end = match File::open(journal) {
+            Ok(file) => trusted(BufReader::with_capacity(SORT_BUFFER_BYTES, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if end == 0 {
+            return Ok(());
+        }
+        let mut sorter = Sorter::new(&self.directory, SORT_BYTES_MAX);
+        let file = BufReader::with_capacity(SORT_BUFFER_BYTES, File::open(journal)?);
+        let mut frames = Frames(file.take(end));
+        while let Some(frame) = frames.next() {
+            if let Some(path) = path_of(&frame) {
+                // The order of the journal is kept among the frames of one path.
+                sorter.push(&[path.as_bytes(), &[0], &frame].concat())?;
+            }
+        }
+        let mut news = sorter.finish()?;
+        let mut old = Snapshot::open(snapshot).map_err(io::Error::other)?;
+        let beside = self.directory.join("snapshot.new");
+        let mut out = BufWriter::with_capacity(SORT_BUFFER_BYTES, File::create(&beside)?);
+        let mut pending: Option<(String, Option<Record>)> = None;
+        while let Some(row) = news.next()? {
+            let at = row.iter().position(|byte| *byte == 0).unwrap_or(row.len());
+            let (path, frame) = (String::from_utf8_lossy(&row[..at]).into_owned(), &row[at + 1..]);
+            let record = match frame.split_first() {
+                Some((&DONE, rest)) => get_record(&mut Reader(rest)),
+                _ => None,
+            };
+            // The last word on a path counts.
+            if let Some((before, known)) = pending.replace((path.clone(), record))
+                && before != path
+            {
+                settle(&mut old, &mut out, &before, known.as_ref())?;
+            }
+        }
+        if let Some((path, known)) = pending {
+            settle(&mut old, &mut out, &path, known.as_ref())?;
+        }
+        while let Some(record) = old.advance() {
+            put(&mut out, &record)?;
+        }
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_data()?;
+        std::fs::rename(&beside, snapshot)?;
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+/// Writes what comes before a path in the old snapshot, and then what is known of the path now.
+fn settle(
+    old: &mut Snapshot,
+    out: &mut BufWriter<File>,
+    path: &str,
+    record: Option<&Record>,
+) -> io::Result<()> {
+    while old.path().is_some_and(|next| next < path) {
+        if let Some(record) = old.advance() {
+            put(out, &record)?;
+        }
+    }
+    if old.path() == Some(path) {
+        old.advance();
+    }
+    record.map_or(Ok(()), |record| put(out, record))
+}
+
+/// Bytes of a journal that can be trusted.
+fn trusted(file: BufReader<File>) -> u64 {
+    let mut frames = Frames(file);
+    let Some(begin) = frames.next() else { return 0 };
+    let is_this_boot = begin.split_first() == Some((&BEGIN, boot().as_bytes()));
+    let (mut end, mut checkpoint) = (frame_bytes(&begin), 0);
+    while let Some(frame) = frames.next() {
+        end += frame_bytes(&frame);
+        if frame == [CHECKPOINT] {
+            checkpoint = end;
+        }
+    }
+    if is_this_boot { end } else { checkpoint }
+}
+
+fn frame_bytes(payload: &[u8]) -> u64 {
+    8 + crate::units::wide(payload.len())
+}
+
+/// The path that a frame is about.
+fn path_of(frame: &[u8]) -> Option<String> {
+    match frame.split_first()? {
+        (&DONE, rest) => get_record(&mut Reader(rest)).map(|record| record.path),
+        (&GONE, path) => String::from_utf8(path.to_vec()).ok(),
+        _ => None,
+    }
+}
+
+/// What tells one boot of the machine from another; without it no journal is trusted beyond its checkpoints.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_else(|_| format!("unknown {}", fastrand::u64(..)))
+}
+
+impl Journal {
+    fn begin(path: &Path) -> io::Result<Self> {
+        let mut out = BufWriter::with_capacity(SORT_BUFFER_BYTES, File::create(path)?);
+        put_frame(&mut out, &[&[BEGIN], boot().as_bytes()].concat())?;
+        out.flush()?;
+        Ok(Self { out })
+    }
+
+    /// A file has its name.
+    pub(crate) fn done(&mut self, record: &Record) -> io::Result<()> {
+        let mut payload = vec![DONE];
+        put_record(&mut Writer(&mut payload), record);
+        put_frame(&mut self.out, &payload)
+    }
+
+    /// A file was removed.
+    pub(crate) fn gone(&mut self, path: &str) -> io::Result<()> {
+        put_frame(&mut self.out, &[&[GONE], path.as_bytes()].concat())
+    }
+
+    /// Hands what waits to the kernel: a kill costs nothing of it.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// All that was told so far is on disk, it itself and the files.
+    pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
+        put_frame(&mut self.out, &[CHECKPOINT])?;
+        self.out.flush()?;
+        self.out.get_ref().sync_data()
+    }
+}
+
+// The first byte of a frame.
+const BEGIN: u8 = 1;
+const DONE: u8 = 2;
+const GONE: u8 = 3;
+const CHECKPOINT: u8 = 4;

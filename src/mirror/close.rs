@@ -1,0 +1,233 @@
+//! A run from its first line to its seal: what comes before the first request, and after the last.
+//!
+//! The seal is the last word: every entry has its ending, and what was written is on disk. Only then, and
+//! only if
+//! the list was complete and nothing failed, is anything removed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::counts::{Counts, Stage};
+use super::crew::{Crew, Shared};
+use super::hosts::Hosts;
+use super::tally::{CHECKPOINT_EVERY, Lines, Tally};
+use super::{List, Order, Sealed, deadline, survey};
+use crate::catalog::{Catalog, State};
+use crate::engine::Stopper;
+use crate::error::{Error, Kind, Result};
+use crate::limits::{CHECKPOINT_BYTES, DELETE_FILES_MIN, RECEIVE_SLICE};
+use crate::meter::Event;
+use crate::throttle::Throttle;
+use crate::tree::Tree;
+
+/// Lives the life of a run; see [`super::start`].
+pub(super) fn live(
+    order: &Order,
+    counts: &Arc<Counts>,
+    stopper: &Stopper,
+    tell: &mut dyn FnMut(&str, &str) -> Result<()>,
+) -> Result<Sealed> {
+    let begun = Instant::now();
+    check(order)?;
+    let tree = Arc::new(Tree::open(&order.directory)?);
+    let place = order.state.clone().unwrap_or_else(|| tree.state_directory());
+    let state = State::open(&place)?;
+    let catalog = Arc::new(survey::catalog(order, &place, counts, stopper)?);
+    counts.set_total(catalog.len() + catalog.bad_len(), catalog.duplicates());
+    let (journal, mut snapshot) = state.begin()?;
+    let lines = |path: Option<PathBuf>| match (order.dry_run, path) {
+        (false, Some(path)) => Lines::create(&path).map(Some),
+        _ => Ok(None),
+    };
+    let results = order.results.clone().unwrap_or_else(|| place.join("results.jsonl"));
+    let (results, failures) = (lines(Some(results))?, lines(order.failures.clone())?);
+    let tally = Tally::new(catalog.len(), journal, results, failures, Arc::clone(counts));
+    let compared = survey::compare(
+        &survey::Comparison {
+            order,
+            catalog: &catalog,
+            tree: &tree,
+            tally: &tally,
+            counts,
+            stopper,
+            state: &place,
+        },
+        &mut snapshot,
+        tell,
+    )?;
+    if order.dry_run {
+        let extra = match order.delete {
+            true => extraneous(&catalog, &tree, &place)?,
+            false => Vec::new(),
+        };
+        extra.iter().try_for_each(|path| tell("delete", path))?;
+        counts.set_stage(Stage::Done);
+        return Ok(Sealed {
+            standing: counts.standing(),
+            deleted: 0,
+            not_deleted: None,
+            durable: false,
+        });
+    }
+    let is_work_left = !compared.is_empty();
+    let shared = Arc::new(Shared {
+        order: order.clone(),
+        catalog: Arc::clone(&catalog),
+        tree: Arc::clone(&tree),
+        hosts: Hosts::new(compared, order.per_host.get())?,
+        tally,
+        counts: Arc::clone(counts),
+        stopper: stopper.clone(),
+        throttle: order
+            .options
+            .limit_rate
+            .map(|rate| Mutex::new(Throttle::new(rate, Instant::now()))),
+    });
+    let ended = if is_work_left { fetch(&shared, begun) } else { Ok(()) };
+    seal(&shared, &state, is_work_left, ended)
+}
+
+/// Refuses what can never work.
+fn check(order: &Order) -> Result<()> {
+    if order.delete && matches!(order.list, List::Stdin) && order.format.is_none() && order.dry_run
+    {
+        return Ok(());
+    }
+    if let List::Url(url) = &order.list {
+        order.options.check(url)?;
+    }
+    order.filter().map(|_| ())
+}
+
+/// Runs the errands to their end, with a checkpoint now and then.
+fn fetch(shared: &Arc<Shared>, begun: Instant) -> Result<()> {
+    shared.counts.set_stage(Stage::Fetching);
+    let until = deadline(&shared.order.options, begun);
+    let crew = Crew::start(shared)?;
+    let (mut synced, mut is_late) = (Instant::now(), false);
+    while !crew.is_over() {
+        std::thread::park_timeout(LOOK_EVERY);
+        if shared.stopper.is_stopped() {
+            shared.hosts.close();
+        }
+        if until.is_some_and(|until| Instant::now() >= until) && !is_late {
+            is_late = true;
+            shared.stopper.stop();
+            shared.hosts.close();
+        }
+        let is_due = synced.elapsed() >= CHECKPOINT_EVERY
+            || shared.tally.unsynced_bytes() >= CHECKPOINT_BYTES;
+        let kept = match is_due {
+            true => {
+                synced = Instant::now();
+                shared.tally.checkpoint(|| shared.sync())
+            }
+            false => shared.tally.flush(),
+        };
+        if let Err(error) = kept {
+            shared.hosts.fail(error);
+        }
+    }
+    crew.join()?;
+    if is_late {
+        let message = "the time is over; run the same command again to continue";
+        return Err(Error::new(Kind::TimedOut, message));
+    }
+    Ok(())
+}
+
+/// Makes durable what there is, and says how it ended.
+fn seal(shared: &Arc<Shared>, state: &State, was_work: bool, ended: Result<()>) -> Result<Sealed> {
+    let (tally, counts, order) = (&shared.tally, &shared.counts, &shared.order);
+    counts.set_stage(Stage::Syncing);
+    // Whatever else went wrong, the next run need not do again what landed.
+    let synced = if was_work { tally.checkpoint(|| shared.sync()) } else { tally.flush() };
+    let failure = ended.err().or_else(|| shared.hosts.failure()).or_else(|| synced.err());
+    let is_stopped = shared.stopper.is_stopped();
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if is_stopped || !tally.is_complete() {
+        let message = "stopped; run the same command again to continue";
+        return Err(Error::new(Kind::Interrupted, message));
+    }
+    let (mut deleted, mut not_deleted) = (0, None);
+    if order.delete {
+        counts.set_stage(Stage::Deleting);
+        match delete(shared, state)? {
+            Ok(count) => deleted = count,
+            Err(why) => not_deleted = Some(why),
+        }
+    }
+    tally.publish()?;
+    let standing = counts.standing();
+    if standing.ended() != standing.total {
+        return Err(Error::new(Kind::Internal, "the counts of the run do not add up"));
+    }
+    counts.set_stage(Stage::Done);
+    Ok(Sealed { standing, deleted, not_deleted, durable: order.options.sync })
+}
+
+impl Shared {
+    fn sync(&self) -> Result<()> {
+        if self.order.options.sync { self.tree.sync() } else { Ok(()) }
+    }
+}
+
+/// Removes what the list does not have; says why not, if it must not.
+fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
+    let standing = shared.counts.standing();
+    if !standing.is_whole() {
+        return Ok(Err(
+            "not every entry is done, so what is missing in the list is not certain".into()
+        ));
+    }
+    if shared.catalog.len() == 0 {
+        return Ok(Err("the list is empty".into()));
+    }
+    let extra = extraneous(&shared.catalog, &shared.tree, state.directory())?;
+    let most = shared.order.max_delete.unwrap_or(DELETE_FILES_MIN.max(shared.catalog.len() / 10));
+    let count = crate::units::wide(extra.len());
+    if count > most {
+        return Ok(Err(format!(
+            "{count} files are not in the list, and at most {most} may be removed (--max-delete)"
+        )));
+    }
+    for path in &extra {
+        shared.tree.remove(path)?;
+        shared.tally.gone(path)?;
+        shared.counts.tell(Event::Detail(format!("removed {}", crate::error::Escaped(path))));
+    }
+    shared.tally.checkpoint(|| shared.sync())?;
+    Ok(Ok(count))
+}
+
+/// The files of the tree that the list does not have, in order.
+fn extraneous(catalog: &Catalog, tree: &Tree, state: &Path) -> Result<Vec<String>> {
+    let failed = |error| Error::local("write", state, error);
+    let mut sorter = crate::sorting::Sorter::new(state, crate::limits::SORT_BYTES_MAX);
+    let mut pushed = Ok(());
+    tree.walk(&mut |path| {
+        if pushed.is_ok() {
+            pushed = sorter.push(path);
+        }
+    })?;
+    pushed.map_err(failed)?;
+    let mut there = sorter.finish().map_err(failed)?;
+    let (mut entries, mut extra) = (catalog.entries(), Vec::new());
+    let mut entry = entries.next()?;
+    while let Some(path) = there.next().map_err(failed)? {
+        while entry.as_ref().is_some_and(|(_, _, entry)| entry.path.as_bytes() < path) {
+            entry = entries.next()?;
+        }
+        if entry.as_ref().is_none_or(|(_, _, entry)| entry.path.as_bytes() != path) {
+            // No list can name what is not UTF-8, so nobody has said that it may go.
+            extra.extend(String::from_utf8(path.to_vec()));
+        }
+    }
+    Ok(extra)
+}
+
+/// How often the thread of the run looks around.
+const LOOK_EVERY: std::time::Duration = RECEIVE_SLICE;

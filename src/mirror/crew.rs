@@ -1,0 +1,147 @@
+//! The lane threads of a run: each has its own loop and runs a number of errands at a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::Order;
+use super::counts::Counts;
+use super::errand::Runner;
+use super::hosts::Hosts;
+use super::tally::Tally;
+use crate::block::Pool;
+use crate::catalog::Catalog;
+use crate::engine::Stopper;
+use crate::error::{Error, Kind, Result};
+use crate::io::{self, Io, Wanted};
+use crate::limits::{BLOCK_SIZE_MIN, THREADS_MAX};
+use crate::options::IoChoice;
+use crate::throttle::Throttle;
+use crate::tree::Tree;
+
+/// What all errands of a run share.
+pub(super) struct Shared {
+    pub(super) order: Order,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) tree: Arc<Tree>,
+    pub(super) hosts: Hosts,
+    pub(super) tally: Tally,
+    pub(super) counts: Arc<Counts>,
+    pub(super) stopper: Stopper,
+    pub(super) throttle: Option<Mutex<Throttle>>,
+}
+
+impl Shared {
+    /// Waits until so many bytes may be received, or as many of them as may come at once; gives how many.
+    pub(super) async fn throttle(&self, bytes: usize) -> usize {
+        let Some(throttle) = &self.throttle else { return bytes };
+        let (bytes, wait) = {
+            let mut throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
+            let bytes = bytes.min(crate::units::narrow(throttle.slice())).max(1);
+            (bytes, throttle.take(crate::units::wide(bytes), Instant::now()))
+        };
+        tokio::time::sleep(wait).await;
+        bytes
+    }
+
+    /// Gives back what was allowed and did not come.
+    pub(super) fn give_back(&self, bytes: usize) {
+        if let (Some(throttle), 1..) = (&self.throttle, bytes) {
+            let mut throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
+            throttle.give_back(crate::units::wide(bytes));
+        }
+    }
+}
+
+/// The threads at work.
+pub(super) struct Crew(Vec<JoinHandle<()>>);
+
+impl Crew {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// If not one can be had.
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self> {
+        let order = &shared.order;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads =
+            order.options.threads.map_or_else(cores, |threads| usize::from(threads.get()));
+        let jobs = usize::from(order.jobs.get());
+        let threads = threads.clamp(1, usize::from(THREADS_MAX)).min(jobs);
+        let mut crew = Self(Vec::new());
+        for thread in 0..threads {
+            let (shared, runners) = (Arc::clone(shared), (thread..jobs).step_by(threads).count());
+            let builder = std::thread::Builder::new().name(format!("ringpull-lane-{thread}"));
+            match builder.spawn(move || work(&shared, runners)) {
+                Ok(handle) => crew.0.push(handle),
+                Err(_) if thread > 0 => break,
+                Err(error) => return Err(no_thread(&error)),
+            }
+        }
+        Ok(crew)
+    }
+
+    /// Whether all of them have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for all of them.
+    pub(super) fn join(self) -> Result<()> {
+        let ended: Vec<_> = self.0.into_iter().map(JoinHandle::join).collect();
+        match ended.into_iter().all(|ended| ended.is_ok()) {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Internal, "a thread of the mirror ended unexpectedly")),
+        }
+    }
+}
+
+fn work(shared: &Arc<Shared>, runners: usize) {
+    let _alarm = Alarm(shared);
+    let theirs = Arc::clone(shared);
+    let errands: io::Work = Box::new(move |io| Box::pin(run(io, theirs, runners)));
+    // Small bodies come with their heads or shortly after: a ring has nothing to do but to change hands.
+    // Sockets
+    // are left to epoll, unless the caller wants it otherwise.
+    let wanted = match shared.order.options.io {
+        IoChoice::Uring => Wanted::Uring,
+        IoChoice::Auto | IoChoice::Epoll => Wanted::Epoll,
+    };
+    let ran = Pool::new(1, BLOCK_SIZE_MIN).and_then(|pool| {
+        let ran = io::run(wanted, &pool, errands);
+        ran.map(|_| ()).map_err(|error| no_thread(&error))
+    });
+    if let Err(error) = ran {
+        shared.hosts.fail(error);
+    }
+}
+
+async fn run(io: Io, shared: Arc<Shared>, runners: usize) {
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..runners {
+        all.spawn_local(Runner::new(io.clone(), Arc::clone(&shared)).run());
+    }
+    while let Some(ended) = all.join_next().await {
+        if let Err(error) = ended {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+/// Ends the run if one of its threads panics: nobody must wait for errands that are gone.
+struct Alarm<'a>(&'a Arc<Shared>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = "a thread of the mirror ended unexpectedly";
+            self.0.hosts.fail(Error::new(Kind::Internal, message));
+        }
+    }
+}
+
+fn no_thread(error: &std::io::Error) -> Error {
+    let why = crate::error::reason(error);
+    Error::new(Kind::LocalIo, format!("cannot start a thread: {why}"))
+        .hint("raise the limits on processes and open files (see `ulimit -u` and `ulimit -n`)")
+}

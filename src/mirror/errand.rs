@@ -1,0 +1,340 @@
+//! One entry from its first question to its place in the tree.
+//!
+//! Small bodies are received into one buffer, hashed while they are there, and written in one piece through
+//! the page
+//! cache; what is large goes to the engine, which splits it over lanes. Invariant: a name in the tree gets
+//! only
+//! a file whose length is what the server and the list said and whose digest is the one of the list.
+
+use std::sync::Arc;
+
+use super::crew::Shared;
+use super::decide::{Known, Need};
+use super::evidence::{
+    blame, check_size, compare, condition, digest_of, is_same, is_worth_another, lost, record,
+};
+use super::hosts::Claim;
+use super::page::{Asker, Heard, Patience, Trouble, receive};
+use super::tally::Ending;
+use crate::block::{Block, Place};
+use crate::catalog::Record;
+use crate::courtesy::{Ended, Verdict};
+use crate::digest::Hasher;
+use crate::error::{Error, Kind, Result};
+use crate::gate::{Answer, Version};
+use crate::io::{Io, Received};
+use crate::limits::{ENTRY_LARGE_BYTES, RECEIVE_SLICE};
+use crate::manifest::Entry;
+use crate::options::{Connections, Options, Target};
+use crate::retry::{self, Decision, Policy};
+use crate::tree::Draft;
+use crate::units::{narrow, wide};
+use crate::wire::{Response, Route};
+
+/// One of those who run errands, with its memory.
+pub(super) struct Runner {
+    io: Io,
+    shared: Arc<Shared>,
+    buffer: Option<Block>,
+}
+
+/// What an attempt came to.
+enum Done {
+    Ended(Ending),
+    /// It has to be fetched as a large one.
+    IsLarge,
+}
+
+impl Runner {
+    pub(super) fn new(io: Io, shared: Arc<Shared>) -> Self {
+        Self { io, shared, buffer: None }
+    }
+
+    /// Runs errands until there are none.
+    pub(super) async fn run(mut self) {
+        while let Some(claim) = self.shared.hosts.next().await {
+            let shared = Arc::clone(&self.shared);
+            let stopped = async {
+                shared.stopper.stopped().await;
+                shared.hosts.close();
+            };
+            tokio::select! {
+                biased;
+                () = self.see_to(*claim) => {}
+                () = stopped => return,
+            }
+        }
+    }
+
+    /// Makes one attempt at an entry, and draws the conclusions.
+    async fn see_to(&mut self, claim: Claim) {
+        let shared = Arc::clone(&self.shared);
+        let entry = match shared.catalog.read_at(claim.task.position) {
+            Ok(entry) => entry,
+            Err(error) => return shared.hosts.fail(error),
+        };
+        let _in_flight = shared.counts.in_flight();
+        let attempt = match claim.is_lost {
+            true => Err(lost(&entry)),
+            false => self.attempt(&claim, &entry).await,
+        };
+        let ending = match attempt {
+            Ok(Done::Ended(ending)) => {
+                shared.hosts.ended(&claim, Ended::Good);
+                ending
+            }
+            Ok(Done::IsLarge) => {
+                shared.hosts.ended(&claim, Ended::Good);
+                return shared.hosts.turned_large(claim);
+            }
+            Err(trouble) => {
+                let kind = trouble.error.kind();
+                if kind == Kind::NoSpace {
+                    // Whatever comes next needs room too; the next run goes on from here.
+                    return shared.hosts.fail(trouble.error);
+                }
+                let verdict = shared.hosts.ended(&claim, blame(&trouble));
+                let failures = claim.attempts + 1;
+                let policy = Policy { retries: shared.order.options.retries };
+                let asked = trouble.error.wait_asked();
+                let own = match retry::judge(kind, failures, asked, fastrand::f64(), &policy) {
+                    // Another copy of the file may have the digest.
+                    Decision::GiveUp if is_worth_another(kind, failures, &entry) => {
+                        Decision::Again(std::time::Duration::ZERO)
+                    }
+                    decision => decision,
+                };
+                match (own, verdict) {
+                    (_, Verdict::Again(wait)) if failures < ATTEMPTS_MAX => {
+                        return shared.hosts.again(claim, wait);
+                    }
+                    (Decision::Again(wait), _) if !claim.is_lost => {
+                        return shared.hosts.again(claim, wait);
+                    }
+                    _ => Ending::Failed(trouble.error, failures),
+                }
+            }
+        };
+        if let Err(error) = shared.tally.end(claim.task.ordinal, &entry, ending) {
+            shared.hosts.fail(error);
+        }
+    }
+
+    async fn attempt(&mut self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
+        let past_caches = claim.attempts > 0;
+        if claim.is_large {
+            return Ok(Done::Ended(self.large(claim, entry).await?));
+        }
+        let known = match &claim.task.need {
+            Need::Hash if claim.attempts == 0 => {
+                if let Some(record) = self.hash(entry).await? {
+                    return Ok(Done::Ended(Ending::Unchanged(Some(record))));
+                }
+                None
+            }
+            Need::Check(known) => Some(known),
+            _ => None,
+        };
+        // Each attempt goes to the next address, if there are several.
+        let turn = usize::try_from(claim.attempts).unwrap_or(0) % entry.urls.len();
+        let mut route = Route::new(entry.urls[turn].clone(), &entry.urls[0]);
+        let asker = Asker {
+            io: &self.io,
+            options: &self.shared.order.options,
+            counts: &self.shared.counts,
+        };
+        let condition = known.and_then(condition);
+        let was_asked = condition.is_some();
+        let mut heard = asker.ask(&mut route, condition, past_caches).await?;
+        if let (Heard::Same(date), Some(known)) = (&heard, known) {
+            // Who said nothing of the date has said that nothing changed since; that is enough only where we
+            // fetched the file ourselves.
+            if known.is_recorded || (date.is_some() && *date == known.last_modified) {
+                return Ok(Done::Ended(self.unchanged(entry, None)?));
+            }
+            debug_assert!(was_asked);
+            heard = asker.ask(&mut route, None, past_caches).await?;
+        }
+        match heard {
+            Heard::Body(answer, response) => self.body(entry, known, answer, *response).await,
+            Heard::Empty(version) => {
+                check_size(entry, Some(0))?;
+                let draft = self.shared.tree.create()?;
+                let hasher = entry.checksum.as_ref().map(|wanted| Hasher::new(wanted.algo()));
+                Ok(Done::Ended(self.publish(entry, &version, draft, hasher, 0)?))
+            }
+            Heard::Same(_) => {
+                let message = "the server says that nothing changed, and was not asked";
+                Err(Error::new(Kind::Protocol, message).into())
+            }
+        }
+    }
+
+    /// Takes a body, unless it is the version that is there.
+    async fn body(
+        &mut self,
+        entry: &Entry,
+        known: Option<&Known>,
+        answer: Answer,
+        response: Response,
+    ) -> Result<Done, Trouble> {
+        let shared = Arc::clone(&self.shared);
+        check_size(entry, answer.version.size)?;
+        let there = shared.tree.stat(&entry.path)?;
+        if let (Some(known), Some(there)) = (known, &there)
+            && is_same(known, &answer.version, there)
+        {
+            // It does not say 304, and means it.
+            response.drain(&shared.order.options.client, RECEIVE_SLICE).await;
+            return Ok(Done::Ended(self.unchanged(entry, Some(&answer.version))?));
+        }
+        if let (Some(size), Some(most)) = (answer.version.size, shared.order.options.max_filesize)
+            && size > most
+        {
+            let message = format!("the file has {size} bytes, and --max-filesize allows {most}");
+            return Err(Error::new(Kind::Refused, message).into());
+        }
+        let is_split = shared.order.options.limit_rate.is_none();
+        if is_split && answer.version.size.is_some_and(|size| size > ENTRY_LARGE_BYTES) {
+            return Ok(Done::IsLarge);
+        }
+        self.receive(entry, &answer, response).await
+    }
+
+    async fn receive(
+        &mut self,
+        entry: &Entry,
+        answer: &Answer,
+        mut response: Response,
+    ) -> Result<Done, Trouble> {
+        let shared = Arc::clone(&self.shared);
+        let options = &shared.order.options;
+        let place = Place { index: 0, offset: 0, length: BUFFER_BYTES };
+        let mut block = self.buffer.take().unwrap_or_else(|| Block::own(place));
+        block.clear();
+        let draft = shared.tree.create()?;
+        let mut hasher = entry.checksum.as_ref().map(|wanted| Hasher::new(wanted.algo()));
+        let (mut at, mut is_over) = (0, false);
+        let mut patience = Patience::new(options.stall_timeout);
+        while !is_over {
+            let left = answer.length.map_or(u64::MAX, |length| length - at - wide(block.filled()));
+            let room = wide(block.wanted() - block.filled()).min(left);
+            if room > 0 {
+                let max = shared.throttle(narrow(room)).await;
+                let filled = block.filled();
+                let result;
+                (result, block) = receive(&mut response, block, max, &mut patience).await;
+                shared.give_back(max - (block.filled() - filled));
+                is_over = result? == Received::End;
+                shared.counts.add_bytes(wide(block.filled() - filled));
+            }
+            is_over |= answer.length == Some(at + wide(block.filled()));
+            if is_over || block.is_full() {
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(block.bytes());
+                }
+                draft.write_all_at(block.bytes(), at)?;
+                at += wide(block.filled());
+                block.clear();
+            }
+            if entry.size.is_some_and(|size| at + wide(block.filled()) > size) {
+                check_size(entry, Some(at + wide(block.filled())))?;
+            }
+        }
+        self.buffer = Some(block);
+        if answer.length.is_some_and(|length| length != at) {
+            let message = "the server ended the body before the length it had announced";
+            return Err(Error::new(Kind::Reset, message).into());
+        }
+        if answer.reusable {
+            response.recycle(&options.client);
+        }
+        check_size(entry, Some(at))?;
+        Ok(Done::Ended(self.publish(entry, &answer.version, draft, hasher, at)?))
+    }
+
+    /// Gives a whole file its name.
+    fn publish(
+        &self,
+        entry: &Entry,
+        version: &Version,
+        draft: Draft<'_>,
+        hasher: Option<Hasher>,
+        size: u64,
+    ) -> Result<Ending, Trouble> {
+        if let (Some(hasher), Some(wanted)) = (hasher, &entry.checksum) {
+            compare(&hasher.finish(), wanted)?;
+        }
+        let modified = entry.modified.or_else(|| version.modified());
+        let there = self.shared.tree.publish(draft, &entry.path, modified)?;
+        debug_assert_eq!(there.size, size);
+        Ok(Ending::Fetched(record(entry, &there, Some(version))))
+    }
+
+    /// The file that is there is the one; what the server said of it now is kept.
+    fn unchanged(&self, entry: &Entry, version: Option<&Version>) -> Result<Ending, Trouble> {
+        let Some(version) = version else { return Ok(Ending::Unchanged(None)) };
+        let there = self.shared.tree.stat(&entry.path)?;
+        Ok(Ending::Unchanged(there.map(|there| record(entry, &there, Some(version)))))
+    }
+
+    /// Reads the file that is there; its record, if it has the digest of the list.
+    async fn hash(&self, entry: &Entry) -> Result<Option<Record>> {
+        let (shared, entry) = (Arc::clone(&self.shared), entry.clone());
+        crate::aside::aside(move || {
+            let (Some(wanted), Some(there)) = (&entry.checksum, shared.tree.stat(&entry.path)?)
+            else {
+                return Ok(None);
+            };
+            let is_right = digest_of(&shared.tree.read(&entry.path)?, wanted)
+                .map_err(|error| Error::local("read", entry.path.as_ref(), error))?;
+            // What was changed meanwhile has another fingerprint at the next look.
+            Ok(is_right.then(|| record(&entry, &there, None)))
+        })
+        .await
+    }
+
+    /// Has the engine fetch a large file, over several connections, beside the tree, and takes it over.
+    async fn large(&self, claim: &Claim, entry: &Entry) -> Result<Ending, Trouble> {
+        let shared = &self.shared;
+        let name = blake3::hash(entry.path.as_bytes()).to_hex();
+        let target = shared.tree.large_directory().join(&name[..32]);
+        let options = Options {
+            connections: Connections::exactly(claim.connections),
+            checksum: entry.checksum.clone(),
+            alternates: entry.urls[1..].to_vec(),
+            overwrite: true,
+            max_time: None,
+            ..shared.order.options.clone()
+        };
+        shared.counts.add_request();
+        let download =
+            crate::engine::start(entry.urls[0].clone(), Target::File(target.clone()), &options);
+        let meter = Arc::clone(download.meter());
+        let mut wait = std::pin::pin!(download.wait());
+        let mut told = 0;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut wait => break outcome,
+                () = tokio::time::sleep(RECEIVE_SLICE) => {}
+            }
+            let fetched = meter.fetched();
+            shared.counts.add_bytes(fetched.saturating_sub(told));
+            told = told.max(fetched);
+        };
+        shared.counts.add_bytes(meter.fetched().saturating_sub(told));
+        let outcome = outcome?;
+        if let Err(error) = check_size(entry, Some(outcome.bytes)) {
+            let _ = std::fs::remove_file(&target);
+            return Err(error.into());
+        }
+        let there = shared.tree.adopt(&target, &entry.path, entry.modified)?;
+        Ok(Ending::Fetched(record(entry, &there, None)))
+    }
+}
+
+/// Bytes of a body that are received, hashed and written at once.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Attempts of one entry, however often its host wants it to come again.
+const ATTEMPTS_MAX: u32 = 30;

@@ -1,0 +1,115 @@
+//! What answers and files say of an entry: whether it is the version that is there, whether it is what the
+//! list wants, and whom a failure is to be blamed on. Pure, but for the reading of a file.
+
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::decide::Known;
+use super::page::Trouble;
+use crate::catalog::{Proof, Record};
+use crate::courtesy::Ended;
+use crate::digest::{Checksum, Hasher};
+use crate::error::{Error, Kind, Result};
+use crate::gate::Version;
+use crate::limits::DIGEST_READ_BYTES;
+use crate::manifest::Entry;
+use crate::tree::Fingerprint;
+
+/// The field that asks only for another version than the known one: its ETag as it came, else its date as it
+/// came (RFC 9110 section 13.1.2 and 13.1.3).
+pub(super) fn condition(known: &Known) -> Option<(HeaderName, HeaderValue)> {
+    let etag = known.etag.as_ref().and_then(|etag| HeaderValue::from_bytes(etag).ok());
+    let date = || known.last_modified.as_ref().and_then(|date| HeaderValue::from_str(date).ok());
+    etag.map(|etag| (IF_NONE_MATCH, etag)).or_else(|| Some((IF_MODIFIED_SINCE, date()?)))
+}
+
+/// Whether an answer that was not 304 names the version that is there all the same.
+pub(super) fn is_same(known: &Known, version: &Version, there: &Fingerprint) -> bool {
+    let size_is_same = version.size == Some(there.size);
+    let etag_is_same = match (&known.etag, &version.etag) {
+        (Some(known), Some(etag)) => Some(*known == latin1(etag)),
+        _ => None,
+    };
+    let date_is_same =
+        known.last_modified.is_some() && known.last_modified == version.last_modified;
+    size_is_same && etag_is_same.unwrap_or(date_is_same)
+}
+
+/// The bytes of a field whose characters stand for bytes.
+pub(super) fn latin1(text: &str) -> Vec<u8> {
+    text.chars().map(|char| u8::try_from(u32::from(char)).unwrap_or(b'?')).collect()
+}
+
+pub(super) fn record(entry: &Entry, there: &Fingerprint, version: Option<&Version>) -> Record {
+    Record {
+        path: entry.path.clone(),
+        url: entry.urls[0].to_string(),
+        checksum: entry.checksum.clone(),
+        size: there.size,
+        mtime_ns: there.mtime_ns,
+        ino: there.ino,
+        ctime_ns: there.ctime_ns,
+        etag: version.and_then(|version| version.etag.as_deref().map(latin1)),
+        last_modified: version.and_then(|version| version.last_modified.clone()),
+        proof: if entry.checksum.is_some() { Proof::Digest } else { Proof::Length },
+    }
+}
+
+pub(super) fn check_size(entry: &Entry, size: Option<u64>) -> Result<()> {
+    match (entry.size, size) {
+        (Some(wanted), Some(size)) if wanted != size => {
+            let message = format!("the server's file has {size} bytes, and the list says {wanted}");
+            Err(Error::new(Kind::Digest, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn compare(got: &Checksum, wanted: &Checksum) -> Result<()> {
+    if got == wanted {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Digest, format!("the bytes have {got}, and the list says {wanted}")))
+}
+
+/// Whether a file has a digest.
+pub(super) fn digest_of(file: &std::fs::File, wanted: &Checksum) -> std::io::Result<bool> {
+    let mut hasher = Hasher::new(wanted.algo());
+    let mut buffer = vec![0; DIGEST_READ_BYTES];
+    loop {
+        match std::io::Read::read(&mut &*file, &mut buffer) {
+            Ok(0) => return Ok(hasher.finish() == *wanted),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a failure says of the host.
+pub(super) fn blame(trouble: &Trouble) -> Ended {
+    match (trouble.status, trouble.error.kind()) {
+        (Some(StatusCode::FORBIDDEN), _) => Ended::Refused,
+        (_, Kind::Unavailable) => Ended::Busy { retry_after: trouble.error.wait_asked() },
+        (_, Kind::Connect | Kind::Reset | Kind::Resolve | Kind::Stall | Kind::Tls) => Ended::Broken,
+        _ => Ended::Final,
+    }
+}
+
+/// Whether a failure that the server would repeat is worth another address, or a question past caches.
+pub(super) fn is_worth_another(kind: Kind, failures: u32, entry: &Entry) -> bool {
+    let others = u32::try_from(entry.urls.len()).unwrap_or(u32::MAX);
+    match kind {
+        Kind::Digest => failures < others.max(2),
+        Kind::Refused | Kind::Redirect | Kind::Tls => failures < others,
+        _ => false,
+    }
+}
+
+/// The failure of an entry whose host has been given up.
+pub(super) fn lost(entry: &Entry) -> Trouble {
+    let host = entry.urls[0].host_str().unwrap_or_default();
+    let message =
+        format!("{host} could not be reached for other entries, and was not asked for this");
+    Error::new(Kind::Connect, message).into()
+}

@@ -1,0 +1,321 @@
+//! Who is asked next: hosts take turns, each as fast as it bears, and what failed waits for its time.
+
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::queues::{Queue, Task};
+use crate::courtesy::{Courtesy, Ended, Permit, Verdict};
+use crate::error::{Error, Result};
+use crate::limits::{LARGE_AT_ONCE, WAITING_MAX};
+
+/// The hosts of a run.
+pub(super) struct Hosts {
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+struct Inner {
+    hosts: Vec<Host>,
+    /// Whose turn it is.
+    turn: usize,
+    in_flight: usize,
+    large_in_flight: usize,
+    /// Why no more is begun.
+    closed: bool,
+    failure: Option<Error>,
+}
+
+struct Host {
+    queue: Queue,
+    /// What the queues give next.
+    large: Option<Task>,
+    small: Option<Task>,
+    /// Entries that turned out to be large.
+    turned_large: VecDeque<(Task, u32)>,
+    waiting: BinaryHeap<Waiting>,
+    courtesy: Courtesy,
+}
+
+/// An entry that waits for its next attempt.
+struct Waiting {
+    due: Instant,
+    task: Task,
+    attempts: u32,
+    is_large: bool,
+}
+
+/// An entry to be seen to.
+pub(super) struct Claim {
+    pub(super) task: Task,
+    /// Attempts that have failed.
+    pub(super) attempts: u32,
+    pub(super) is_large: bool,
+    /// Connections that may be used.
+    pub(super) connections: u16,
+    /// The host has been given up: the entry fails without a request.
+    pub(super) is_lost: bool,
+    host: usize,
+}
+
+/// What to do next.
+pub(super) enum Next {
+    Claim(Box<Claim>),
+    /// Nothing before this time, unless something changes.
+    Wait(Duration),
+    /// There is nothing left, or no more is to be begun.
+    Over,
+}
+
+impl Hosts {
+    pub(super) fn new(queues: Vec<Queue>, per_host: u16) -> Result<Self> {
+        let mut hosts = Vec::with_capacity(queues.len());
+        for mut queue in queues {
+            let large = queue.large.next().map_err(unreadable)?;
+            let small = queue.small.next().map_err(unreadable)?;
+            hosts.push(Host {
+                queue,
+                large,
+                small,
+                turned_large: VecDeque::new(),
+                waiting: BinaryHeap::new(),
+                courtesy: Courtesy::new(per_host),
+            });
+        }
+        let inner = Inner {
+            hosts,
+            turn: 0,
+            in_flight: 0,
+            large_in_flight: 0,
+            closed: false,
+            failure: None,
+        };
+        Ok(Self { inner: Mutex::new(inner), changed: Notify::new() })
+    }
+
+    /// What to do next; waits until there is something.
+    pub(super) async fn next(&self) -> Option<Box<Claim>> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let next = self.inner().next(Instant::now());
+            match next {
+                Ok(Next::Claim(claim)) => return Some(claim),
+                Ok(Next::Over) => {
+                    self.changed.notify_waiters();
+                    return None;
+                }
+                Ok(Next::Wait(wait)) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    /// An entry has come to its end, or to the end of an attempt: what that says of its host.
+    pub(super) fn ended(&self, claim: &Claim, ended: Ended) -> Verdict {
+        let mut inner = self.inner();
+        inner.in_flight -= 1;
+        inner.large_in_flight -= usize::from(claim.is_large);
+        let courtesy = &mut inner.hosts[claim.host].courtesy;
+        let now = Instant::now();
+        for _ in 1..claim.connections {
+            courtesy.ended(Ended::Good, now);
+        }
+        let verdict = match claim.is_lost {
+            true => Verdict::Final,
+            false => courtesy.ended(ended, now),
+        };
+        drop(inner);
+        self.changed.notify_waiters();
+        verdict
+    }
+
+    /// An entry is to be tried again after some time.
+    pub(super) fn again(&self, claim: Claim, after: Duration) {
+        let due = Instant::now() + after;
+        let Claim { task, attempts, is_large, host, .. } = claim;
+        let waiting = Waiting { due, task, attempts: attempts + 1, is_large };
+        self.inner().hosts[host].waiting.push(waiting);
+        self.changed.notify_waiters();
+    }
+
+    /// An entry has turned out to be large.
+    pub(super) fn turned_large(&self, claim: Claim) {
+        let mut inner = self.inner();
+        inner.hosts[claim.host].turned_large.push_back((claim.task, claim.attempts));
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    /// Begins nothing more.
+    pub(super) fn close(&self) {
+        self.inner().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Begins nothing more, for this reason; the first counts.
+    pub(super) fn fail(&self, error: Error) {
+        self.inner().failure.get_or_insert(error);
+        self.close();
+    }
+
+    /// Why the run cannot go on, if it cannot.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.inner().failure.take()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn next(&mut self, now: Instant) -> Result<Next> {
+        if self.closed {
+            return Ok(Next::Over);
+        }
+        let (mut wait, mut is_left) = (IDLE_WAIT, self.in_flight > 0);
+        for step in 0..self.hosts.len() {
+            let at = (self.turn + step) % self.hosts.len();
+            let may_be_large = self.large_in_flight < LARGE_AT_ONCE;
+            let host = &mut self.hosts[at];
+            is_left |= !host.is_empty();
+            match host.ready(now, may_be_large) {
+                Ready::Now => {}
+                Ready::In(time) => {
+                    wait = wait.min(time);
+                    continue;
+                }
+                Ready::Not => continue,
+            }
+            let is_lost = host.courtesy.is_given_up();
+            match if is_lost { Permit::Yes } else { host.courtesy.may_begin(now) } {
+                Permit::Yes => {}
+                Permit::Wait(time) => {
+                    wait = wait.min(time);
+                    continue;
+                }
+                Permit::Full => continue,
+            }
+            let claim = host.take(at, now, may_be_large, is_lost)?;
+            self.turn = at + 1;
+            self.in_flight += 1;
+            self.large_in_flight += usize::from(claim.is_large);
+            return Ok(Next::Claim(Box::new(claim)));
+        }
+        Ok(if is_left { Next::Wait(wait) } else { Next::Over })
+    }
+}
+
+/// Whether a host has something to do.
+enum Ready {
+    Now,
+    In(Duration),
+    Not,
+}
+
+impl Host {
+    fn is_empty(&self) -> bool {
+        self.large.is_none()
+            && self.small.is_none()
+            && self.turned_large.is_empty()
+            && self.waiting.is_empty()
+    }
+
+    fn ready(&self, now: Instant, may_be_large: bool) -> Ready {
+        let has_large = self.large.is_some() || !self.turned_large.is_empty();
+        if (may_be_large && has_large) || (self.small.is_some() && self.takes_new()) {
+            return Ready::Now;
+        }
+        match self.waiting.peek() {
+            Some(first) if first.is_large && !may_be_large => Ready::Not,
+            Some(first) if first.due <= now => Ready::Now,
+            Some(first) => Ready::In(first.due - now),
+            None => Ready::Not,
+        }
+    }
+
+    /// Whether there is room for one more that may have to wait.
+    fn takes_new(&self) -> bool {
+        self.waiting.len() + self.turned_large.len() < WAITING_MAX
+    }
+
+    /// Takes what is ready: what has waited first, then what is large, so that its end is not waited for.
+    fn take(
+        &mut self,
+        host: usize,
+        now: Instant,
+        may_be_large: bool,
+        is_lost: bool,
+    ) -> Result<Claim> {
+        let claim = |task, attempts, is_large| Claim {
+            task,
+            attempts,
+            is_large,
+            connections: 1,
+            is_lost,
+            host,
+        };
+        let is_due = |first: &Waiting| first.due <= now && (may_be_large || !first.is_large);
+        let mut claim = if self.waiting.peek().is_some_and(is_due) {
+            let Waiting { task, attempts, is_large, .. } =
+                self.waiting.pop().expect("proof: just seen");
+            claim(task, attempts, is_large)
+        } else if may_be_large && !self.turned_large.is_empty() {
+            let (task, attempts) = self.turned_large.pop_front().expect("proof: just seen");
+            claim(task, attempts, true)
+        } else if let Some(task) = self.large.take_if(|_| may_be_large) {
+            self.large = self.queue.large.next().map_err(unreadable)?;
+            claim(task, 0, true)
+        } else {
+            let task = self.small.take().expect("proof: something is ready");
+            self.small = self.queue.small.next().map_err(unreadable)?;
+            claim(task, 0, false)
+        };
+        // A large one may use half of what the host bears, small ones go on with the rest.
+        let half = self.courtesy.allowed() / 2;
+        while claim.is_large
+            && !is_lost
+            && claim.connections < half
+            && matches!(self.courtesy.may_begin(now), Permit::Yes)
+        {
+            claim.connections += 1;
+        }
+        Ok(claim)
+    }
+}
+
+// The one that is due first is the greatest.
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.due.cmp(&self.due)
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+
+impl Eq for Waiting {}
+
+fn unreadable(error: std::io::Error) -> Error {
+    Error::local("read", std::path::Path::new("a queue of the run"), error)
+}
+
+/// The longest wait before another look, where nothing says how long it may take.
+const IDLE_WAIT: Duration = Duration::from_secs(1);

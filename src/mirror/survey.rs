@@ -1,0 +1,282 @@
+//! Reads the list into the catalog, and finds out what needs work.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::counts::{Counts, Stage};
+use super::decide::{Need, decide};
+use super::page::Asker;
+use super::queues::{Filling, Queue, Task};
+use super::tally::{Ending, Tally};
+use super::{List, Order, Verify};
+use crate::catalog::{Builder, Catalog, Snapshot};
+use crate::engine::Stopper;
+use crate::error::{Error, Kind, Result};
+use crate::io::{self, Wanted};
+use crate::limits::{BLOCK_SIZE_MIN, ENTRY_LARGE_BYTES};
+use crate::manifest::{self, BadLine, Entry, Filter, Format, Found, Link, Listing};
+use crate::options::{Options, Target};
+use crate::tree::Tree;
+use crate::wire::Route;
+
+/// Reads the list.
+///
+/// # Errors
+/// If it cannot be read to its end: then nobody knows what is wanted, and nothing is begun.
+pub(super) fn catalog(
+    order: &Order,
+    state: &Path,
+    counts: &Arc<Counts>,
+    stopper: &Stopper,
+) -> Result<Catalog> {
+    counts.set_stage(Stage::Reading);
+    let filter = order.filter()?;
+    let mut builder = Builder::new(state)?;
+    let mut each = |found: Found| -> Result<()> {
+        if stopper.is_stopped() {
+            return Err(Error::new(Kind::Interrupted, "stopped while the list was read"));
+        }
+        match &found {
+            Found::Entry(entry) if !filter.takes(&entry.path) => Ok(()),
+            _ => builder.push(found),
+        }
+    };
+    let base = order.base_url.as_ref();
+    match &order.list {
+        List::File(path) => {
+            let open = File::open(path).map_err(|error| Error::local("open", path, error))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            manifest::read(open, &name, order.format, base, &mut each)?;
+        }
+        List::Stdin => manifest::read(std::io::stdin(), "", order.format, base, &mut each)?,
+        List::Url(url) if is_index(url, order.format) => {
+            walk(order, &filter, url, counts, &mut each)?;
+        }
+        List::Url(url) => {
+            let path = state.join("list");
+            let options = Options { overwrite: true, ..order.options.clone() };
+            let target = Target::File(path.clone());
+            crate::engine::start(url.clone(), target, &options).wait_blocking()?;
+            let open = File::open(&path).map_err(|error| Error::local("open", &path, error))?;
+            let name = url.path().rsplit('/').next().unwrap_or_default();
+            let base = base.cloned().or_else(|| url.join(".").ok());
+            manifest::read(open, name, order.format, base.as_ref(), &mut each)?;
+        }
+    }
+    builder.finish()
+}
+
+fn is_index(url: &Url, format: Option<Format>) -> bool {
+    match format {
+        Some(format) => format == Format::Index,
+        None => url.path().ends_with('/'),
+    }
+}
+
+/// Walks the indexes of a directory on a server and all below it, on a loop of its own.
+fn walk(
+    order: &Order,
+    filter: &Filter,
+    url: &Url,
+    counts: &Arc<Counts>,
+    each: &mut dyn FnMut(Found) -> Result<()>,
+) -> Result<()> {
+    let (tell, told) = std::sync::mpsc::sync_channel::<Result<Found>>(1024);
+    let (options, counts, root) = (order.options.clone(), Arc::clone(counts), url.clone());
+    let filter = filter.clone();
+    let walker = std::thread::Builder::new().name("ringpull-walk".into()).spawn(move || {
+        let pool = crate::block::Pool::new(1, BLOCK_SIZE_MIN);
+        let work: io::Work = Box::new(move |io| {
+            Box::pin(async move {
+                let asker = Asker { io: &io, options: &options, counts: &counts };
+                if let Err(error) = visit(&asker, &filter, root, &tell).await {
+                    // Nobody may listen any more.
+                    let _ = tell.send(Err(error));
+                }
+            })
+        });
+        pool.and_then(|pool| {
+            io::run(Wanted::Epoll, &pool, work)
+                .map(|_| ())
+                .map_err(|error| Error::local("start", Path::new("an event loop"), error))
+        })
+    });
+    let walker = walker.map_err(|error| Error::local("start", Path::new("a thread"), error))?;
+    // What is sent is bounded, and whoever stops to listen stops the walker.
+    told.iter().try_for_each(|found| each(found?))?;
+    let died = |_| Error::new(Kind::Internal, "a thread of the mirror ended unexpectedly");
+    walker.join().map_err(died)?
+}
+
+async fn visit(
+    asker: &Asker<'_>,
+    filter: &Filter,
+    root: Url,
+    tell: &std::sync::mpsc::SyncSender<Result<Found>>,
+) -> Result<()> {
+    let mut left = VecDeque::from([(root.clone(), String::new())]);
+    let mut line = 0;
+    while let Some((url, prefix)) = left.pop_front() {
+        let route = Route::new(url.clone(), &root);
+        let page = page_of(asker, route).await;
+        let listed = page.and_then(|(page, kind, at)| manifest::links(&page, kind.as_deref(), &at));
+        let Listing { links, bad } = match listed {
+            Ok(listing) => listing,
+            // Without its first page the list is none.
+            Err(error) if prefix.is_empty() => return Err(error),
+            Err(error) => {
+                // What is below is unknown, not absent.
+                line += 1;
+                let why = format!("the index of this directory cannot be read: {error}");
+                let bad = BadLine { line, path: Some(prefix), why };
+                if tell.send(Ok(Found::Bad(bad))).is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+        };
+        for why in bad {
+            line += 1;
+            let path = Some(prefix.clone()).filter(|prefix| !prefix.is_empty());
+            if tell.send(Ok(Found::Bad(BadLine { line, path, why }))).is_err() {
+                return Ok(());
+            }
+        }
+        for Link { name, url, is_dir, size, modified } in links {
+            let path = format!("{prefix}{name}");
+            if is_dir && !filter.enters(&path) {
+                continue;
+            }
+            if is_dir {
+                if left.len() >= DIRECTORIES_LEFT_MAX {
+                    let message = "the index has too many directories";
+                    return Err(
+                        Error::new(Kind::Protocol, message).hint("mirror its parts by themselves")
+                    );
+                }
+                left.push_back((url, format!("{path}/")));
+                continue;
+            }
+            line += 1;
+            let found = match manifest::check_path(&path) {
+                Ok(()) => Found::Entry(Entry {
+                    path,
+                    urls: vec![url],
+                    size,
+                    checksum: None,
+                    modified,
+                    line,
+                }),
+                Err(why) => Found::Bad(BadLine { line, path: Some(path), why: why.into() }),
+            };
+            if tell.send(Ok(found)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A page, after a few attempts.
+async fn page_of(asker: &Asker<'_>, route: Route) -> Result<(Vec<u8>, Option<String>, Url)> {
+    use crate::retry::{Decision, Policy, judge};
+    let policy = Policy { retries: asker.options.retries };
+    let mut failures = 0;
+    loop {
+        let error = match asker.page(route.clone()).await {
+            Ok(page) => return Ok(page),
+            Err(trouble) => trouble.error,
+        };
+        failures += 1;
+        match judge(error.kind(), failures, error.wait_asked(), fastrand::f64(), &policy) {
+            Decision::Again(wait) => tokio::time::sleep(wait).await,
+            Decision::GiveUp => return Err(error),
+        }
+    }
+}
+
+/// What a comparison looks at.
+pub(super) struct Comparison<'a> {
+    pub(super) order: &'a Order,
+    pub(super) catalog: &'a Catalog,
+    pub(super) tree: &'a Tree,
+    pub(super) tally: &'a Tally,
+    pub(super) counts: &'a Counts,
+    pub(super) stopper: &'a Stopper,
+    pub(super) state: &'a Path,
+}
+
+/// Compares the catalog with what is known and there: what is right ends at once, the rest is queued.
+///
+/// `tell` is told what a dry run would do.
+pub(super) fn compare(
+    about: &Comparison<'_>,
+    snapshot: &mut Snapshot,
+    tell: &mut dyn FnMut(&str, &str) -> Result<()>,
+) -> Result<Vec<Queue>> {
+    let Comparison { order, catalog, tree, tally, counts, stopper, state } = *about;
+    counts.set_stage(Stage::Comparing);
+    let mut filling = Filling::new(state);
+    catalog.bad_lines(&mut |bad| tally.bad_line(&bad))?;
+    let mut entries = catalog.entries();
+    while let Some((ordinal, position, entry)) = entries.next()? {
+        if ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
+            return Err(Error::new(Kind::Interrupted, "stopped while the directory was compared"));
+        }
+        let record = snapshot.join(&entry.path);
+        let there = match tree.stat(&entry.path) {
+            Ok(there) => there,
+            Err(error) => {
+                tally.end(ordinal, &entry, Ending::Failed(error, 0))?;
+                continue;
+            }
+        };
+        let sample = order.verify == Verify::Sample && fastrand::u32(..100) == 0;
+        let need = decide(&entry, record.as_ref(), there.as_ref(), order.verify, sample);
+        let (verb, host) = (verb(&need), host(&entry));
+        if order.dry_run {
+            if need != Need::Nothing {
+                tell(verb, &entry.path)?;
+            }
+            continue;
+        }
+        if need == Need::Nothing {
+            tally.end(ordinal, &entry, Ending::Unchanged(None))?;
+            continue;
+        }
+        // A file that is there may be the right one still, and then nothing large comes.
+        let is_large = need == Need::Fetch
+            && order.options.limit_rate.is_none()
+            && entry.size.is_some_and(|size| size > ENTRY_LARGE_BYTES);
+        let task = Task { ordinal, position, need };
+        let pushed = filling.push(&host, is_large, &task);
+        pushed.map_err(|error| Error::local("write", state, error))?;
+    }
+    filling.finish().map_err(|error| Error::local("write", state, error))
+}
+
+/// What a dry run says of a need.
+fn verb(need: &Need) -> &'static str {
+    match need {
+        Need::Nothing => "keep",
+        Need::Hash => "hash",
+        Need::Check(_) => "check",
+        Need::Fetch => "fetch",
+    }
+}
+
+/// The host that an entry asks, with its port.
+fn host(entry: &Entry) -> String {
+    let url = &entry.urls[0];
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
+}
+
+/// Entries between two looks at whether to stop.
+const STOP_EVERY: u64 = 256;
+/// Directories of a server that wait to be walked.
+const DIRECTORIES_LEFT_MAX: usize = 1 << 20;

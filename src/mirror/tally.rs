@@ -1,0 +1,273 @@
+//! The books of a run: one ending for every entry, counted, told in the results, and in the journal for the
+//! next
+//! run.
+//!
+//! Invariant: an entry has one terminal state, and the counts are those of the lines in the results. The
+//! journal
+//! never says that something is durable which was renamed after the sync of the tree began: what comes in
+//! between waits.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::counts::Counts;
+use crate::catalog::{Journal, Record};
+use crate::error::{Error, Kind, Result};
+use crate::limits::JOURNAL_HELD_MAX;
+use crate::manifest::{BadLine, Entry};
+use crate::meter::Event;
+
+/// How an entry ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// Its file was fetched.
+    Fetched(Record),
+    /// Its file was right already; with a record, if there is something new to know of it.
+    Unchanged(Option<Record>),
+    /// It failed, after so many attempts.
+    Failed(Error, u32),
+}
+
+/// Which state an entry has: terminal ones are written once.
+const PENDING: u8 = 0;
+const ENDED: u8 = 1;
+
+/// The books of one run.
+pub(super) struct Tally {
+    states: Vec<AtomicU8>,
+    books: Mutex<Books>,
+    counts: Arc<Counts>,
+}
+
+struct Books {
+    journal: Journal,
+    /// Records that came while a sync of the tree ran; `None` where none runs.
+    held: Option<Vec<Record>>,
+    results: Option<Lines>,
+    failures: Option<Lines>,
+    unsynced_bytes: u64,
+}
+
+/// A file of lines that gets its name when it is whole.
+pub(super) struct Lines {
+    out: BufWriter<File>,
+    path: PathBuf,
+    beside: PathBuf,
+}
+
+impl Lines {
+    /// Begins a file that will be at `path`.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        let file = File::create(&beside).map_err(|error| Error::local("create", &beside, error))?;
+        Ok(Self { out: BufWriter::with_capacity(64 << 10, file), path: path.to_owned(), beside })
+    }
+
+    fn line(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.out.write_all(bytes).and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|error| Error::local("write", &self.beside, error))
+    }
+
+    /// Gives the file its name.
+    fn publish(mut self) -> Result<()> {
+        let flushed = self.out.flush().and_then(|()| self.out.get_ref().sync_data());
+        flushed
+            .and_then(|()| std::fs::rename(&self.beside, &self.path))
+            .map_err(|error| Error::local("write", &self.path, error))
+    }
+}
+
+/// A line of the results.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+    line: u64,
+}
+
+impl Tally {
+    /// Books for so many entries.
+    pub(super) fn new(
+        entries: u64,
+        journal: Journal,
+        results: Option<Lines>,
+        failures: Option<Lines>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        let states = (0..entries).map(|_| AtomicU8::new(PENDING)).collect();
+        let books = Books { journal, held: None, results, failures, unsynced_bytes: 0 };
+        Self { states, books: Mutex::new(books), counts }
+    }
+
+    /// Takes the ending of an entry.
+    ///
+    /// # Errors
+    /// If the books cannot be written: the run cannot go on then.
+    pub(super) fn end(&self, ordinal: u64, entry: &Entry, ending: Ending) -> Result<()> {
+        let state = usize::try_from(ordinal).ok().and_then(|at| self.states.get(at));
+        let before = state.map(|state| state.swap(ENDED, Relaxed));
+        if before != Some(PENDING) {
+            return Err(Error::new(Kind::Internal, "an entry of the list ended twice"));
+        }
+        let mut books = self.books();
+        books.result(entry, &ending)?;
+        let (count, record) = match ending {
+            Ending::Fetched(record) => (&self.counts.fetched, Some(record)),
+            Ending::Unchanged(record) => (&self.counts.unchanged, record),
+            Ending::Failed(error, _) => {
+                let path = crate::error::Escaped(&entry.path);
+                self.counts.tell(Event::Notice(format!("{path}: {error}")));
+                (&self.counts.failed, None)
+            }
+        };
+        if let Some(record) = record {
+            books.unsynced_bytes += record.size;
+            match &mut books.held {
+                // What is not kept is looked at again by the next run.
+                Some(held) if held.len() < JOURNAL_HELD_MAX => held.push(record),
+                Some(_) => {}
+                None => books.journal.done(&record).map_err(journal_failed)?,
+            }
+        }
+        count.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Takes a line of the list that makes no entry.
+    pub(super) fn bad_line(&self, bad: &BadLine) -> Result<()> {
+        let line = Line {
+            path: bad.path.as_deref(),
+            url: None,
+            state: "bad_line",
+            size_bytes: None,
+            verified: None,
+            kind: Some(Kind::Usage.name()),
+            exit_code: Some(Kind::Usage.exit_code()),
+            message: Some(bad.why.clone()),
+            attempts: None,
+            line: bad.line,
+        };
+        let mut books = self.books();
+        books.write(&line)?;
+        self.counts.tell(Event::Notice(format!("line {}: {}", bad.line, bad.why)));
+        self.counts.bad.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// A file was removed: it is not to be known any more.
+    pub(super) fn gone(&self, path: &str) -> Result<()> {
+        self.books().journal.gone(path).map_err(journal_failed)
+    }
+
+    /// Writes what waits to the journal, so that a kill costs little.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.books().journal.flush().map_err(journal_failed)
+    }
+
+    /// Bytes that came since the last sync.
+    pub(super) fn unsynced_bytes(&self) -> u64 {
+        self.books().unsynced_bytes
+    }
+
+    /// Runs a sync of the tree, and notes that all that ended before it is durable.
+    pub(super) fn checkpoint(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        {
+            let mut books = self.books();
+            books.journal.flush().map_err(journal_failed)?;
+            books.held = Some(Vec::new());
+            books.unsynced_bytes = 0;
+        }
+        let synced = sync();
+        let mut books = self.books();
+        let held = books.held.take().unwrap_or_default();
+        synced?;
+        books.journal.checkpoint().map_err(journal_failed)?;
+        held.iter().try_for_each(|record| books.journal.done(record)).map_err(journal_failed)
+    }
+
+    /// Whether every entry has its ending.
+    pub(super) fn is_complete(&self) -> bool {
+        self.states.iter().all(|state| state.load(Relaxed) == ENDED)
+    }
+
+    /// Gives results and failures their names.
+    pub(super) fn publish(&self) -> Result<()> {
+        let mut books = self.books();
+        books.results.take().map_or(Ok(()), Lines::publish)?;
+        books.failures.take().map_or(Ok(()), Lines::publish)
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn result(&mut self, entry: &Entry, ending: &Ending) -> Result<()> {
+        if let (Ending::Failed(..), Some(failures)) = (ending, &mut self.failures) {
+            let mut line = Vec::new();
+            crate::manifest::write_line(entry, &mut line);
+            while line.last() == Some(&b'\n') {
+                line.pop();
+            }
+            failures.line(&line)?;
+        }
+        let (state, record, failure) = match ending {
+            Ending::Fetched(record) => ("fetched", Some(record), None),
+            Ending::Unchanged(record) => ("unchanged", record.as_ref(), None),
+            Ending::Failed(error, attempts) => ("failed", None, Some((error, *attempts))),
+        };
+        let verified = match ending {
+            Ending::Failed(..) => None,
+            _ if entry.checksum.is_some() => Some("digest"),
+            _ => Some("length"),
+        };
+        self.write(&Line {
+            path: Some(&entry.path),
+            url: entry.urls.first().map(url::Url::as_str),
+            state,
+            size_bytes: record.map(|record| record.size).or(entry.size),
+            verified,
+            kind: failure.map(|(error, _)| error.kind().name()),
+            exit_code: failure.map(|(error, _)| error.exit_code()),
+            message: failure.map(|(error, _)| error.to_string()),
+            attempts: failure.map(|(_, attempts)| attempts),
+            line: entry.line,
+        })
+    }
+
+    fn write(&mut self, line: &Line<'_>) -> Result<()> {
+        let Some(results) = &mut self.results else { return Ok(()) };
+        let text = serde_json::to_vec(line).expect("proof: text and numbers are always JSON");
+        results.line(&text)
+    }
+}
+
+fn journal_failed(error: std::io::Error) -> Error {
+    Error::local("write", Path::new("the journal"), error)
+}
+
+/// Time after which what was written is synced and noted as durable, while a run goes on.
+pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);

@@ -1,0 +1,375 @@
+//! The directory that a mirror fills: every name below it is reached by descriptors, and none leads out of
+//! it.
+//!
+//! Directories are opened by openat2(2) beneath the root, with symbolic links refused on the way, so that
+//! whoever else writes to the tree can swap what he likes: nothing is created outside. A file is made in a
+//! directory of ours on the same file system and gets its name by a rename.
+//!
+//! Invariant: a name in the tree shows a whole file or none.
+
+mod draft;
+mod walk;
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+
+pub(crate) use self::draft::Draft;
+use crate::error::{Error, Escaped, Kind, Result};
+use crate::fault;
+use crate::limits::{DIRECTORIES_MAX, MODIFIED_MAX};
+
+/// A directory and all beneath it.
+pub(crate) struct Tree {
+    root: OwnedFd,
+    path: PathBuf,
+    /// Where drafts are made.
+    drafts: OwnedFd,
+    number: AtomicU64,
+    directories: Mutex<Directories>,
+}
+
+/// Directories that are open, the oldest first.
+#[derive(Default)]
+struct Directories {
+    open: HashMap<String, Arc<OwnedFd>>,
+    order: VecDeque<String>,
+}
+
+/// What tells a file from what it was: any write, and any file in its place, has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    pub(crate) size: u64,
+    pub(crate) mtime_ns: i64,
+    pub(crate) ino: u64,
+    pub(crate) ctime_ns: i64,
+}
+
+impl Tree {
+    /// Opens the directory, making it where it is missing, and clears away what a killed run has left.
+    ///
+    /// # Errors
+    /// If it is none, or may not be written to.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let failed =
+            |action: &str, path: &Path, error: io::Error| Error::local(action, path, error);
+        std::fs::create_dir_all(path).map_err(|error| failed("create", path, error))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|error| failed("open", path, error.into()))?;
+        let ours = path.join(OURS);
+        for name in ["", DRAFTS, LARGE] {
+            let directory = ours.join(name);
+            match std::fs::create_dir(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed("create", &directory, error));
+                }
+                _ => {}
+            }
+        }
+        let drafts = ours.join(DRAFTS);
+        for left in std::fs::read_dir(&drafts).map_err(|error| failed("read", &drafts, error))? {
+            let left = left.map_err(|error| failed("read", &drafts, error))?.path();
+            std::fs::remove_file(&left).map_err(|error| failed("remove", &left, error))?;
+        }
+        let drafts = open_beneath(&root, &format!("{OURS}/{DRAFTS}"))
+            .map_err(|error| failed("open", &drafts, error))?;
+        let path = std::fs::canonicalize(path).map_err(|error| failed("open", path, error))?;
+        let (number, directories) = (AtomicU64::new(0), Mutex::default());
+        Ok(Self { root, path, drafts, number, directories })
+    }
+
+    /// Where a run keeps its state, unless told otherwise.
+    pub(crate) fn state_directory(&self) -> PathBuf {
+        self.path.join(OURS)
+    }
+
+    /// Where large entries are made, on the file system of the tree.
+    pub(crate) fn large_directory(&self) -> PathBuf {
+        self.path.join(OURS).join(LARGE)
+    }
+
+    /// The fingerprint of a file; `None` if nothing has that name.
+    ///
+    /// # Errors
+    /// If what has the name is no regular file, or the way there leads over a symbolic link.
+    pub(crate) fn stat(&self, path: &str) -> Result<Option<Fingerprint>> {
+        let (directory, name) = match self.directory_of(path, false) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(failed("look for", path, error)),
+        };
+        match rustix::fs::statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => fingerprint(&stat).map(Some).ok_or_else(|| not_a_file(path)),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(failed("look at", path, error.into())),
+        }
+    }
+
+    /// Opens a file to read it.
+    pub(crate) fn read(&self, path: &str) -> Result<File> {
+        let open = || -> io::Result<File> {
+            let (directory, name) =
+                self.directory_of(path, false)?.ok_or(io::ErrorKind::NotFound)?;
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            Ok(rustix::fs::openat(&*directory, name, flags, Mode::empty())?.into())
+        };
+        open().map_err(|error| failed("open", path, error))
+    }
+
+    /// Makes a file that has no name in the tree yet.
+    pub(crate) fn create(&self) -> Result<Draft<'_>> {
+        fault::check("create")
+            .and_then(|()| Draft::create(self))
+            .map_err(|error| Error::local("create a file in", &self.path, error))
+    }
+
+    /// Gives a draft its date and its name, making the directories on the way; whatever had the name is
+    /// replaced in one step.
+    pub(crate) fn publish(
+        &self,
+        draft: Draft<'_>,
+        path: &str,
+        modified: Option<SystemTime>,
+    ) -> Result<Fingerprint> {
+        let publish = || -> io::Result<Option<Fingerprint>> {
+            if let Some(modified) = modified {
+                rustix::fs::futimens(draft.file(), &times(modified))?;
+            }
+            fault::check("rename")?;
+            let (directory, name) =
+                self.directory_of(path, true)?.ok_or(io::ErrorKind::NotFound)?;
+            self.check_replaceable(&directory, name)?;
+            rustix::fs::renameat(&self.drafts, draft.name(), &*directory, name)?;
+            Ok(fingerprint(&rustix::fs::fstat(draft.file())?))
+        };
+        let published = publish().map_err(|error| failed("write", path, error))?;
+        draft.keep();
+        published.ok_or_else(|| not_a_file(path))
+    }
+
+    /// Gives a whole file that was made in [`Tree::large_directory`] its name in the tree.
+    pub(crate) fn adopt(
+        &self,
+        from: &Path,
+        path: &str,
+        modified: Option<SystemTime>,
+    ) -> Result<Fingerprint> {
+        let adopt = || -> io::Result<Option<Fingerprint>> {
+            if let Some(modified) = modified {
+                File::options().write(true).open(from)?.set_modified(modified)?;
+            }
+            let (directory, name) =
+                self.directory_of(path, true)?.ok_or(io::ErrorKind::NotFound)?;
+            self.check_replaceable(&directory, name)?;
+            rustix::fs::renameat(CWD, from, &*directory, name)?;
+            let stat = rustix::fs::statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok(fingerprint(&stat))
+        };
+        let adopted = adopt().map_err(|error| failed("write", path, error))?;
+        adopted.ok_or_else(|| not_a_file(path))
+    }
+
+    /// Removes a file, and the directories that are empty by that.
+    pub(crate) fn remove(&self, path: &str) -> Result<()> {
+        let remove = || -> io::Result<()> {
+            let Some((directory, name)) = self.directory_of(path, false)? else { return Ok(()) };
+            match rustix::fs::unlinkat(&*directory, name, AtFlags::empty()) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        remove().map_err(|error| failed("remove", path, error))?;
+        let mut rest = path;
+        while let Some((parent, _)) = rest.rsplit_once('/') {
+            let Ok(Some((directory, name))) = self.directory_of(parent, false) else { break };
+            if rustix::fs::unlinkat(&*directory, name, AtFlags::REMOVEDIR).is_err() {
+                break;
+            }
+            self.directories().forget(parent);
+            rest = parent;
+        }
+        Ok(())
+    }
+
+    /// Waits until all of the tree's file system is on disk (syncfs(2)).
+    pub(crate) fn sync(&self) -> Result<()> {
+        let sync = || -> io::Result<()> {
+            fault::check("sync")?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            // A path descriptor cannot be synced.
+            Ok(rustix::fs::syncfs(rustix::fs::openat(&self.root, ".", flags, Mode::empty())?)?)
+        };
+        sync().map_err(|error| Error::local("sync", &self.path, error))
+    }
+
+    /// The directory of a path and the last part of it; `None` if there is no such directory, and `make` is
+    /// not set.
+    fn directory_of<'a>(
+        &self,
+        path: &'a str,
+        make: bool,
+    ) -> io::Result<Option<(Arc<OwnedFd>, &'a str)>> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        if let Some(open) = self.directories().open.get(parent) {
+            return Ok(Some((Arc::clone(open), name)));
+        }
+        let opened = match self.open_directory(parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
+                self.make_directories(parent)?;
+                self.open_directory(parent)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened,
+        };
+        let opened = Arc::new(opened?);
+        self.directories().keep(parent, &opened);
+        Ok(Some((opened, name)))
+    }
+
+    fn open_directory(&self, path: &str) -> io::Result<OwnedFd> {
+        match open_beneath(&self.root, path) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                // What is kept only saves time.
+                *self.directories() = Directories::default();
+                open_beneath(&self.root, path)
+            }
+            opened => opened,
+        }
+    }
+
+    fn make_directories(&self, path: &str) -> io::Result<()> {
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for end in ends {
+            let (parent, name) = path[..end].rsplit_once('/').unwrap_or((".", &path[..end]));
+            let parent = self.open_directory(parent)?;
+            match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A rename would replace a symbolic link or a FIFO: somebody else's, and nobody said that it may go.
+    fn check_replaceable(&self, directory: &OwnedFd, name: &str) -> io::Result<()> {
+        match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Ok(()),
+                FileType::Directory => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+                _ => Err(io::Error::other("something that is no regular file is in its place")),
+            },
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn directories(&self) -> MutexGuard<'_, Directories> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Directories {
+    fn keep(&mut self, path: &str, open: &Arc<OwnedFd>) {
+        if self.open.insert(path.to_owned(), Arc::clone(open)).is_some() {
+            return;
+        }
+        self.order.push_back(path.to_owned());
+        while self.order.len() > DIRECTORIES_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.open.remove(&oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, path: &str) {
+        self.open.remove(path);
+        self.order.retain(|kept| kept != path);
+    }
+}
+
+/// Opens a directory beneath another, over no symbolic link (openat2(2), Linux 5.6); part by part where a
+/// filter
+/// does not know that call.
+fn open_beneath(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let rule = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(root, path, flags, Mode::empty(), rule) {
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {}
+        Err(rustix::io::Errno::NAMETOOLONG) => {}
+        opened => return Ok(opened?),
+    }
+    let mut at = rustix::fs::openat(root, ".", flags, Mode::empty())?;
+    for part in path.split('/').filter(|part| *part != ".") {
+        at = rustix::fs::openat(&at, part, flags, Mode::empty())?;
+    }
+    Ok(at)
+}
+
+fn fingerprint(stat: &rustix::fs::Stat) -> Option<Fingerprint> {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let nanoseconds = |seconds: i64, rest: u64| {
+        seconds.saturating_mul(1_000_000_000).saturating_add(i64::try_from(rest).unwrap_or(0))
+    };
+    Some(Fingerprint {
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        ino: stat.st_ino,
+        ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+    })
+}
+
+/// The dates to give a file: the one of access is left alone.
+fn times(modified: SystemTime) -> Timestamps {
+    let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = since.min(MODIFIED_MAX);
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(0);
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: i64::from(since.subsec_nanos()) },
+    }
+}
+
+fn failed(action: &str, path: &str, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => {
+            let message =
+                format!("cannot {action} {}: a symbolic link is in the way", Escaped(path));
+            Error::new(Kind::LocalIo, message)
+                .hint("remove it, or leave the entry out")
+                .because(error)
+        }
+        Some(libc::ENOTDIR) => {
+            let message = format!(
+                "cannot {action} {}: a file or a symbolic link is where a directory should be",
+                Escaped(path)
+            );
+            Error::new(Kind::LocalIo, message)
+                .hint("remove it, or leave the entry out")
+                .because(error)
+        }
+        _ => Error::local(action, Path::new(path), error),
+    }
+}
+
+fn not_a_file(path: &str) -> Error {
+    let message = format!("{} is there and is no regular file", Escaped(path));
+    Error::new(Kind::LocalIo, message).hint("remove it, or leave the entry out")
+}
+
+/// The directory of the tree that is ours.
+const OURS: &str = ".ringpull";
+const DRAFTS: &str = "drafts";
+const LARGE: &str = "large";
+
+#[cfg(test)]
+mod tests;

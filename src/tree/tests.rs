@@ -1,0 +1,154 @@
+//! Names stay beneath the root, whoever plays with it.
+
+use std::os::unix::fs::{MetadataExt as _, symlink};
+
+use super::*;
+
+fn tree() -> (tempfile::TempDir, Tree) {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = Tree::open(&directory.path().join("tree")).unwrap();
+    (directory, tree)
+}
+
+fn put(tree: &Tree, path: &str, bytes: &[u8]) -> Result<Fingerprint> {
+    let draft = tree.create().unwrap();
+    draft.write_all_at(bytes, 0).unwrap();
+    tree.publish(draft, path, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)))
+}
+
+fn walked(tree: &Tree) -> Vec<String> {
+    let mut all = Vec::new();
+    tree.walk(&mut |path| all.push(String::from_utf8_lossy(path).into_owned())).unwrap();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_file_gets_its_name_date_and_directories_at_once() {
+    let (directory, tree) = tree();
+    let there = put(&tree, "a/b/c", b"bytes").unwrap();
+    assert_eq!((there.size, there.mtime_ns), (5, 1_000_000_000_000_000));
+    assert_eq!(tree.stat("a/b/c").unwrap(), Some(there));
+    assert_eq!(tree.stat("a/b/d").unwrap(), None);
+    assert_eq!(tree.stat("x/y").unwrap(), None);
+    assert_eq!(std::fs::read(directory.path().join("tree/a/b/c")).unwrap(), b"bytes");
+    put(&tree, "a/b/c", b"others").unwrap();
+    assert_eq!(std::fs::read(directory.path().join("tree/a/b/c")).unwrap(), b"others");
+    assert_eq!(walked(&tree), ["a/b/c"]);
+    let draft = tree.create().unwrap();
+    drop(draft);
+    let drafts = directory.path().join("tree/.ringpull/drafts");
+    assert!(std::fs::read_dir(&drafts).unwrap().next().is_none());
+    std::fs::write(drafts.join("left"), "").unwrap();
+    let _again = Tree::open(&directory.path().join("tree")).unwrap();
+    assert!(std::fs::read_dir(&drafts).unwrap().next().is_none());
+}
+
+#[test]
+fn symbolic_links_and_files_in_the_way_fail_the_entry() {
+    let (directory, tree) = tree();
+    let root = directory.path().join("tree");
+    let outside = directory.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("f"), "theirs").unwrap();
+    symlink(&outside, root.join("link")).unwrap();
+    symlink(outside.join("f"), root.join("f")).unwrap();
+    symlink(&outside, root.join("dir")).unwrap();
+    for path in ["link/f", "link/new", "link/deep/new", "f"] {
+        assert!(put(&tree, path, b"ours").is_err(), "{path}");
+        assert!(tree.stat(path).is_err(), "{path}");
+        assert!(path == "link/deep/new" || tree.read(path).is_err(), "{path}");
+    }
+    assert_eq!(std::fs::read(outside.join("f")).unwrap(), b"theirs");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+    put(&tree, "file", b"").unwrap();
+    let said = put(&tree, "file/below", b"").unwrap_err().to_string();
+    assert!(said.contains("where a directory should be"), "{said}");
+    std::fs::create_dir(root.join("d")).unwrap();
+    assert!(put(&tree, "d", b"").is_err());
+    assert_eq!(walked(&tree), ["dir", "f", "file", "link"]);
+}
+
+#[test]
+fn nothing_is_made_outside_while_somebody_swaps_directory_and_link() {
+    let (directory, tree) = tree();
+    let root = directory.path().join("tree");
+    let outside = directory.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::create_dir(root.join("real")).unwrap();
+    std::thread::scope(|scope| {
+        let swapper = scope.spawn(|| {
+            for _ in 0..500 {
+                // The tree makes the directory anew now and then, and is faster.
+                let _ = std::fs::rename(root.join("real"), root.join("aside"));
+                let _ = symlink(&outside, root.join("real"));
+                let _ = std::fs::remove_file(root.join("real"));
+                let _ = std::fs::remove_dir_all(root.join("real"));
+                let _ = std::fs::rename(root.join("aside"), root.join("real"));
+            }
+        });
+        while !swapper.is_finished() {
+            let draft = tree.create().unwrap();
+            *tree.directories() = Directories::default();
+            let _ = tree.publish(draft, "real/f", None);
+        }
+    });
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn removing_takes_empty_directories_and_never_the_root() {
+    let (directory, tree) = tree();
+    put(&tree, "a/b/c", b"").unwrap();
+    put(&tree, "a/d", b"").unwrap();
+    tree.remove("a/b/c").unwrap();
+    assert!(!directory.path().join("tree/a/b").exists());
+    assert_eq!(walked(&tree), ["a/d"]);
+    tree.remove("a/d").unwrap();
+    tree.remove("a/d").unwrap();
+    assert!(!directory.path().join("tree/a").exists());
+    assert!(directory.path().join("tree").is_dir());
+    put(&tree, "a/d", b"again").unwrap();
+    assert_eq!(walked(&tree), ["a/d"]);
+}
+
+#[test]
+fn long_names_and_deep_directories_are_reached() {
+    let (_directory, tree) = tree();
+    let name = "n".repeat(255);
+    let deep = vec![name.as_str(); 20].join("/");
+    put(&tree, &deep, b"deep").unwrap();
+    assert!(tree.stat(&deep).unwrap().is_some());
+    assert!(put(&tree, &"n".repeat(256), b"").is_err());
+    assert_eq!(walked(&tree), std::slice::from_ref(&deep));
+    tree.remove(&deep).unwrap();
+    assert!(walked(&tree).is_empty());
+}
+
+#[test]
+fn several_threads_fill_the_same_new_directories() {
+    let (_directory, tree) = tree();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let tree = &tree;
+            scope.spawn(move || {
+                for file in 0..100 {
+                    put(tree, &format!("{}/{}/{thread}", file % 10, file / 10), b"x").unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(walked(&tree).len(), 400);
+}
+
+#[test]
+fn large_files_are_taken_over() {
+    let (_directory, tree) = tree();
+    let from = tree.large_directory().join("f");
+    std::fs::write(&from, "large").unwrap();
+    let ino = std::fs::metadata(&from).unwrap().ino();
+    let there = tree.adopt(&from, "x/y", None).unwrap();
+    assert_eq!((there.size, there.ino), (5, ino));
+    assert!(!from.exists());
+    tree.sync().unwrap();
+}
