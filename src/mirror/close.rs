@@ -17,6 +17,7 @@ use crate::catalog::{Catalog, State};
 use crate::engine::Stopper;
 use crate::error::{Error, Kind, Result};
 use crate::limits::{CHECKPOINT_BYTES, DELETE_FILES_MIN, RECEIVE_SLICE};
+use crate::manifest::Filter;
 use crate::meter::Event;
 use crate::throttle::Throttle;
 use crate::tree::Tree;
@@ -58,7 +59,7 @@ pub(super) fn live(
     )?;
     if order.dry_run {
         let extra = match order.delete {
-            true => extraneous(&catalog, &tree, &place)?,
+            true => extraneous(&catalog, &tree, &order.filter()?, &place)?,
             false => Vec::new(),
         };
         extra.iter().try_for_each(|path| tell("delete", path))?;
@@ -186,7 +187,8 @@ fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
     if shared.catalog.len() == 0 {
         return Ok(Err("the list is empty".into()));
     }
-    let extra = extraneous(&shared.catalog, &shared.tree, state.directory())?;
+    let filter = shared.order.filter()?;
+    let extra = extraneous(&shared.catalog, &shared.tree, &filter, state.directory())?;
     let most = shared.order.max_delete.unwrap_or(DELETE_FILES_MIN.max(shared.catalog.len() / 10));
     let count = crate::units::wide(extra.len());
     if count > most {
@@ -203,8 +205,14 @@ fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
     Ok(Ok(count))
 }
 
-/// The files of the tree that the list does not have, in order.
-fn extraneous(catalog: &Catalog, tree: &Tree, state: &Path) -> Result<Vec<String>> {
+/// The files of the tree that the list does not have, in order. What is filtered out of the list is not looked
+/// for in it, so nobody has said that it may go (as rsync has it).
+fn extraneous(
+    catalog: &Catalog,
+    tree: &Tree,
+    filter: &Filter,
+    state: &Path,
+) -> Result<Vec<String>> {
     let failed = |error| Error::local("write", state, error);
     let mut sorter = crate::sorting::Sorter::new(state, crate::limits::SORT_BYTES_MAX);
     let mut pushed = Ok(());
@@ -223,7 +231,7 @@ fn extraneous(catalog: &Catalog, tree: &Tree, state: &Path) -> Result<Vec<String
         }
         if entry.as_ref().is_none_or(|(_, _, entry)| entry.path.as_bytes() != path) {
             // No list can name what is not UTF-8, so nobody has said that it may go.
-            extra.extend(String::from_utf8(path.to_vec()));
+            extra.extend(String::from_utf8(path.to_vec()).ok().filter(|path| filter.takes(path)));
         }
     }
     Ok(extra)

@@ -48,7 +48,7 @@ pub(super) fn catalog(
     let base = order.base_url.as_ref();
     match &order.list {
         List::File(path) => {
-            let open = File::open(path).map_err(|error| Error::local("open", path, error))?;
+            let open = File::open(path).map_err(|error| no_list(path, error))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             manifest::read(open, &name, order.format, base, &mut each)?;
         }
@@ -68,6 +68,13 @@ pub(super) fn catalog(
         }
     }
     builder.finish()
+}
+
+/// The list cannot be opened.
+fn no_list(path: &Path, error: std::io::Error) -> Error {
+    let (shown, why) = (path.to_string_lossy(), crate::error::reason(&error));
+    let message = format!("cannot open the list {}: {why}", crate::error::Escaped(&shown));
+    Error::new(Kind::LocalIo, message).because(error)
 }
 
 fn is_index(url: &Url, format: Option<Format>) -> bool {
