@@ -53,7 +53,7 @@ pub(crate) struct Fingerprint {
 }
 
 impl Tree {
-    /// Opens the directory, making it where it is missing, and clears away what a killed run has left.
+    /// Opens the directory, making it where it is missing.
     ///
     /// # Errors
     /// If it is none, or may not be written to.
@@ -75,15 +75,27 @@ impl Tree {
             }
         }
         let drafts = ours.join(DRAFTS);
-        for left in std::fs::read_dir(&drafts).map_err(|error| failed("read", &drafts, error))? {
-            let left = left.map_err(|error| failed("read", &drafts, error))?.path();
-            std::fs::remove_file(&left).map_err(|error| failed("remove", &left, error))?;
-        }
         let drafts = open_beneath(&root, &format!("{OURS}/{DRAFTS}"))
             .map_err(|error| failed("open", &drafts, error))?;
         let path = std::fs::canonicalize(path).map_err(|error| failed("open", path, error))?;
         let (number, directories) = (AtomicU64::new(0), Mutex::default());
         Ok(Self { root, path, drafts, number, directories })
+    }
+
+    /// Clears away the drafts that a killed run has left. Only for whoever is alone here.
+    pub(crate) fn clear_away(&self) -> Result<()> {
+        let drafts = self.path.join(OURS).join(DRAFTS);
+        let failed = |action: &str, error| Error::local(action, &drafts, error);
+        for left in std::fs::read_dir(&drafts).map_err(|error| failed("read", error))? {
+            let left = left.map_err(|error| failed("read", error))?.path();
+            std::fs::remove_file(&left).map_err(|error| failed("clear", error))?;
+        }
+        Ok(())
+    }
+
+    /// Where it is, without a symbolic link on the way.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where a run keeps its state, unless told otherwise.

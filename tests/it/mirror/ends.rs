@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::runner::{Place, Started};
 use super::{files, origin_of, table};
-use crate::origin::{File, Latch, Origin, Reply, Running};
+use crate::origin::{Body, File, Latch, Origin, Reply, Running};
 
 /// Serves `files`; the answer to one of them waits for the latch.
 fn held(files: &[(String, File)], which: usize, latch: &Latch) -> Running {
@@ -73,10 +73,9 @@ fn a_large_entry_that_was_terminated_is_gone_on_with_where_it_stopped() {
     let latch = Latch::default();
     let held = latch.clone();
     let origin = Origin::new()
-        .bent("/large", file, move |_, reply| match reply.body.len() {
-            // The end of the file waits.
-            _ if is_late(&reply) => reply.after(&held),
-            _ => reply,
+        .bent("/large", file, move |_, reply| match is_late(&reply) {
+            true => reply.after(&held),
+            false => reply,
         })
         .start();
     let place = Place::new();
@@ -97,7 +96,6 @@ fn a_large_entry_that_was_terminated_is_gone_on_with_where_it_stopped() {
 
 /// Whether a reply has the end of a large file.
 fn is_late(reply: &Reply) -> bool {
-    use crate::origin::Body;
     matches!(&reply.body, Body::File(file, span) if span.start > file.size / 2)
 }
 

@@ -114,7 +114,7 @@ impl Place {
     }
 
     pub(crate) fn assert_no_drafts(&self) {
-        let drafts = self.tree(".ringpull/tmp");
+        let drafts = self.tree(".ringpull/drafts");
         let left = fs::read_dir(drafts).map_or(0, Iterator::count);
         assert_eq!(left, 0, "drafts are left");
     }

@@ -29,7 +29,7 @@ fn assert_undisturbed(first: &[&str], second: &[&str], is_refused: bool) {
     place.put("list.tsv", table(&origin, &files));
     let begun = place.start(&[&["list.tsv"], first].concat());
     // It has one file in the making.
-    let drafts = place.tree(".ringpull/tmp");
+    let drafts = place.tree(".ringpull/drafts");
     place.wait_until(|| std::fs::read_dir(&drafts).is_ok_and(|found| found.count() > 0));
     let other = place.start(&[&["list.tsv"], second].concat()).finish();
     latch.open();
