@@ -117,6 +117,14 @@ impl Courtesy {
         Permit::Yes
     }
 
+    /// Whether [`Courtesy::may_begin`] would say yes.
+    pub(crate) fn would_begin(&self, now: Instant) -> bool {
+        match self.paused {
+            Some(until) => until <= now && self.in_flight == 0,
+            None => self.in_flight < self.allowed,
+        }
+    }
+
     /// A request has ended.
     pub(crate) fn ended(&mut self, ended: Ended, now: Instant) -> Verdict {
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -332,6 +340,13 @@ mod tests {
                     None => {}
                 }
                 prop_assert!(in_flight <= cap);
+                let would = host.would_begin(now);
+                if host.may_begin(now) == Permit::Yes {
+                    prop_assert!(would);
+                    in_flight += 1;
+                } else {
+                    prop_assert!(!would);
+                }
                 prop_assert!((1..=cap).contains(&host.allowed()));
             }
             while in_flight > 0 {

@@ -60,25 +60,30 @@ impl State {
         &self.directory
     }
 
-    /// Brings the snapshot up to date and begins a journal.
+    /// Brings the snapshot up to date and begins a journal. `sync` makes durable what the journal tells of:
+    /// the snapshot is believed in every boot.
     ///
     /// # Errors
     /// If the snapshot cannot be read or written.
-    pub(crate) fn begin(&self) -> Result<(Journal, Snapshot)> {
+    pub(crate) fn begin(&self, sync: impl FnOnce() -> Result<()>) -> Result<(Journal, Snapshot)> {
         let (snapshot, journal) = (self.directory.join("snapshot"), self.directory.join("journal"));
-        self.merge(&snapshot, &journal).map_err(|error| Error::local("use", &journal, error))?;
+        let (end, is_durable) = match File::open(&journal) {
+            Ok(file) => trusted(BufReader::with_capacity(SORT_BUFFER_BYTES, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, true),
+            Err(error) => return Err(Error::local("open", &journal, error)),
+        };
+        if !is_durable {
+            sync()?;
+        }
+        self.merge(&snapshot, &journal, end)
+            .map_err(|error| Error::local("use", &journal, error))?;
         let begun =
             Journal::begin(&journal).map_err(|error| Error::local("create", &journal, error))?;
         Ok((begun, Snapshot::open(&snapshot)?))
     }
 
-    /// Merges the journal into the snapshot.
-    fn merge(&self, snapshot: &Path, journal: &Path) -> io::Result<()> {
-        let end = match File::open(journal) {
-            Ok(file) => trusted(BufReader::with_capacity(SORT_BUFFER_BYTES, file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
+    /// Merges the first bytes of the journal into the snapshot.
+    fn merge(&self, snapshot: &Path, journal: &Path, end: u64) -> io::Result<()> {
         if end == 0 {
             return Ok(());
         }
@@ -141,19 +146,20 @@ fn settle(
     record.map_or(Ok(()), |record| put(out, record))
 }
 
-/// Bytes of a journal that can be trusted.
-fn trusted(file: BufReader<File>) -> u64 {
+/// Bytes of a journal that can be trusted, and whether what they tell of is on disk.
+fn trusted(file: BufReader<File>) -> (u64, bool) {
     let mut frames = Frames(file);
-    let Some(begin) = frames.next() else { return 0 };
+    let Some(begin) = frames.next() else { return (0, true) };
     let is_this_boot = begin.split_first() == Some((&BEGIN, boot().as_bytes()));
-    let (mut end, mut checkpoint) = (frame_bytes(&begin), 0);
+    let mut end = frame_bytes(&begin);
+    let mut checkpoint = end;
     while let Some(frame) = frames.next() {
         end += frame_bytes(&frame);
         if frame == [CHECKPOINT] {
             checkpoint = end;
         }
     }
-    if is_this_boot { end } else { checkpoint }
+    if is_this_boot { (end, end == checkpoint) } else { (checkpoint, true) }
 }
 
 fn frame_bytes(payload: &[u8]) -> u64 {

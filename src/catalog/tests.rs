@@ -106,7 +106,7 @@ fn record(path: &str, size: u64) -> Record {
 }
 
 fn known(state: &State) -> BTreeMap<String, u64> {
-    let (_, mut snapshot) = state.begin().unwrap();
+    let (_, mut snapshot) = state.begin(|| Ok(())).unwrap();
     std::iter::from_fn(|| snapshot.advance()).map(|record| (record.path, record.size)).collect()
 }
 
@@ -114,12 +114,12 @@ fn known(state: &State) -> BTreeMap<String, u64> {
 fn the_last_word_on_a_path_counts_and_what_is_gone_is_forgotten() {
     let directory = tempfile::tempdir().unwrap();
     let state = State::open(directory.path()).unwrap();
-    let (mut journal, _) = state.begin().unwrap();
+    let (mut journal, _) = state.begin(|| Ok(())).unwrap();
     for (path, size) in [("b", 1), ("a", 2), ("b", 3), ("c", 4)] {
         journal.done(&record(path, size)).unwrap();
     }
     drop(journal);
-    let (mut journal, mut snapshot) = state.begin().unwrap();
+    let (mut journal, mut snapshot) = state.begin(|| Ok(())).unwrap();
     assert_eq!(snapshot.join("a"), Some(record("a", 2)));
     assert_eq!(snapshot.join("aa"), None);
     assert_eq!(snapshot.join("b").map(|record| record.size), Some(3));
@@ -136,7 +136,7 @@ fn the_last_word_on_a_path_counts_and_what_is_gone_is_forgotten() {
 fn a_journal_cut_anywhere_tells_what_stands_before_the_cut() {
     let directory = tempfile::tempdir().unwrap();
     let state = State::open(directory.path()).unwrap();
-    let (mut journal, _) = state.begin().unwrap();
+    let (mut journal, _) = state.begin(|| Ok(())).unwrap();
     for size in 0..4 {
         journal.done(&record(&format!("f{size}"), size)).unwrap();
         if size == 1 {

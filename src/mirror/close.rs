@@ -43,7 +43,7 @@ pub(super) fn live(
     tree.clear_away()?;
     let catalog = Arc::new(survey::catalog(order, &place, counts, &limit)?);
     counts.set_total(catalog.len() + catalog.bad_len(), catalog.duplicates());
-    let (journal, mut snapshot) = state.begin()?;
+    let (journal, mut snapshot) = state.begin(|| tree.sync())?;
     let lines = |path: Option<PathBuf>| match (order.dry_run, path) {
         (false, Some(path)) => Lines::create(&path).map(Some),
         _ => Ok(None),

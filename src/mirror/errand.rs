@@ -165,7 +165,7 @@ impl Runner {
                 {
                     return Ok(Done::Ended(self.unchanged(entry, Some(&version))?));
                 }
-                let draft = self.shared.tree.create()?;
+                let draft = self.shared.tree.create(&entry.path)?;
                 let hasher = entry.checksum.as_ref().map(|wanted| Hasher::new(wanted.algo()));
                 Ok(Done::Ended(self.publish(entry, &version, draft, hasher, 0)?))
             }
@@ -218,7 +218,7 @@ impl Runner {
         let place = Place { index: 0, offset: 0, length: BUFFER_BYTES };
         let mut block = self.buffer.take().unwrap_or_else(|| Block::own(place));
         block.clear();
-        let draft = shared.tree.create()?;
+        let draft = shared.tree.create(&entry.path)?;
         let mut hasher = entry.checksum.as_ref().map(|wanted| Hasher::new(wanted.algo()));
         let (mut at, mut is_over) = (0, false);
         let mut patience = Patience::new(options.stall_timeout);

@@ -100,9 +100,16 @@ impl Hosts {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            let next = self.inner().next(Instant::now());
+            let (next, has_more) = self.look(Instant::now());
             match next {
-                Ok(Next::Claim(claim)) => return Some(claim),
+                Ok(Next::Claim(claim)) => {
+                    // Whoever ends asks again by himself; one of those who wait is woken only for what is
+                    // left.
+                    if has_more {
+                        self.changed.notify_one();
+                    }
+                    return Some(claim);
+                }
                 Ok(Next::Over) => {
                     self.changed.notify_waiters();
                     return None;
@@ -118,6 +125,14 @@ impl Hosts {
         }
     }
 
+    /// What to do next, and whether there is more for others.
+    fn look(&self, now: Instant) -> (Result<Next>, bool) {
+        let mut inner = self.inner();
+        let next = inner.next(now);
+        let has_more = matches!(next, Ok(Next::Claim(_))) && inner.has_more(now);
+        (next, has_more)
+    }
+
     /// An entry has come to its end, or to the end of an attempt: what that says of its host.
     pub(super) fn ended(&self, claim: &Claim, ended: Ended) -> Verdict {
         let mut inner = self.inner();
@@ -128,13 +143,10 @@ impl Hosts {
         for _ in 1..claim.connections {
             courtesy.ended(Ended::Good, now);
         }
-        let verdict = match claim.is_lost {
+        match claim.is_lost {
             true => Verdict::Final,
             false => courtesy.ended(ended, now),
-        };
-        drop(inner);
-        self.changed.notify_waiters();
-        verdict
+        }
     }
 
     /// An entry is to be tried again after some time.
@@ -143,15 +155,12 @@ impl Hosts {
         let Claim { task, attempts, is_large, host, .. } = claim;
         let waiting = Waiting { due, task, attempts: attempts + 1, is_large };
         self.inner().hosts[host].waiting.push(waiting);
-        self.changed.notify_waiters();
     }
 
     /// An entry has turned out to be large.
     pub(super) fn turned_large(&self, claim: Claim) {
         let mut inner = self.inner();
         inner.hosts[claim.host].turned_large.push_back((claim.task, claim.attempts));
-        drop(inner);
-        self.changed.notify_waiters();
     }
 
     /// Begins nothing more.
@@ -211,6 +220,15 @@ impl Inner {
             return Ok(Next::Claim(Box::new(claim)));
         }
         Ok(if is_left { Next::Wait(wait) } else { Next::Over })
+    }
+
+    /// Whether somebody else could begin something now.
+    fn has_more(&self, now: Instant) -> bool {
+        let may_be_large = self.large_in_flight < LARGE_AT_ONCE;
+        self.hosts.iter().any(|host| {
+            let may_begin = host.courtesy.is_given_up() || host.courtesy.would_begin(now);
+            may_begin && matches!(host.ready(now, may_be_large), Ready::Now)
+        })
     }
 }
 

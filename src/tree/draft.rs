@@ -1,12 +1,22 @@
 //! A file of the tree before it has its name. Dropped, it goes.
+//!
+//! Where the file system can, it is a file without a name in the directory that it belongs to (`O_TMPFILE`,
+//! open(2)): there is nothing to clear away after a kill, and the file system puts it where it puts the
+//! others
+//! of the directory. All files of a mirror made in one directory would be looked for room in one corner of
+//! the
+//! disk: 10,000 of them took three times the system time on ext4. Elsewhere it has a number in a directory of
+//! ours.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::Tree;
 use crate::error::{Error, Result};
@@ -15,17 +25,23 @@ use crate::fault;
 /// A file without a name in the tree.
 pub(crate) struct Draft<'a> {
     tree: &'a Tree,
+    directory: Arc<OwnedFd>,
     file: File,
-    name: String,
-    is_kept: bool,
+    /// Its name among the drafts, if it has one.
+    name: Option<String>,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn create(tree: &'a Tree) -> io::Result<Self> {
-        let name = tree.number.fetch_add(1, Relaxed).to_string();
+    /// A draft of a file in a directory.
+    pub(super) fn create(tree: &'a Tree, directory: Arc<OwnedFd>) -> io::Result<Self> {
+        if tree.has_unnamed {
+            let file = unnamed(&directory)?;
+            return Ok(Self { tree, directory, file, name: None });
+        }
+        let name = number(tree);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&tree.drafts, &name, flags, Mode::from_raw_mode(0o666))?;
-        Ok(Self { tree, file: file.into(), name, is_kept: false })
+        Ok(Self { tree, directory, file: file.into(), name: Some(name) })
     }
 
     /// Writes bytes at an offset, all of them.
@@ -41,21 +57,60 @@ impl<'a> Draft<'a> {
         &self.file
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// It belongs to another directory, on the same file system.
+    pub(super) fn move_to(&mut self, directory: Arc<OwnedFd>) {
+        self.directory = directory;
     }
 
-    /// It has its name now.
-    pub(super) fn keep(mut self) {
-        self.is_kept = true;
+    /// Gives it its name in the tree; a file that has it is replaced in one step.
+    pub(super) fn publish(&mut self, name: &str) -> io::Result<()> {
+        if self.name.is_none() {
+            match link(&self.file, &self.directory, name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                done => return done,
+            }
+        }
+        self.tree.check_replaceable(&self.directory, name)?;
+        if self.name.is_none() {
+            let number = number(self.tree);
+            link(&self.file, &self.tree.drafts, &number)?;
+            self.name = Some(number);
+        }
+        if let Some(draft) = &self.name {
+            rustix::fs::renameat(&self.tree.drafts, draft, &*self.directory, name)?;
+        }
+        self.name = None;
+        Ok(())
     }
+}
+
+/// Whether files without a name can be made here, and get one later.
+pub(super) fn has_unnamed(drafts: &OwnedFd) -> bool {
+    let named = unnamed(drafts).and_then(|file| link(&file, drafts, "probe"));
+    let removed = rustix::fs::unlinkat(drafts, "probe", AtFlags::empty());
+    named.is_ok() && removed.is_ok()
+}
+
+fn unnamed(directory: &OwnedFd) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, ".", flags, Mode::from_raw_mode(0o666))?.into())
+}
+
+/// Gives a file without a name one (open(2), `O_TMPFILE`, for those without CAP_DAC_READ_SEARCH).
+fn link(file: &File, directory: &OwnedFd, name: &str) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+fn number(tree: &Tree) -> String {
+    tree.number.fetch_add(1, Relaxed).to_string()
 }
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        if !self.is_kept {
+        if let Some(name) = &self.name {
             // What stays is cleared away by the next run.
-            let _ = rustix::fs::unlinkat(&self.tree.drafts, &self.name, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.tree.drafts, name, AtFlags::empty());
         }
     }
 }

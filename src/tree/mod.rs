@@ -32,6 +32,8 @@ pub(crate) struct Tree {
     path: PathBuf,
     /// Where drafts are made.
     drafts: OwnedFd,
+    /// Whether drafts need no name there.
+    has_unnamed: bool,
     number: AtomicU64,
     directories: Mutex<Directories>,
 }
@@ -79,7 +81,8 @@ impl Tree {
             .map_err(|error| failed("open", &drafts, error))?;
         let path = std::fs::canonicalize(path).map_err(|error| failed("open", path, error))?;
         let (number, directories) = (AtomicU64::new(0), Mutex::default());
-        Ok(Self { root, path, drafts, number, directories })
+        let has_unnamed = draft::has_unnamed(&drafts);
+        Ok(Self { root, path, drafts, has_unnamed, number, directories })
     }
 
     /// Clears away the drafts that a killed run has left. Only for whoever is alone here.
@@ -136,34 +139,41 @@ impl Tree {
         open().map_err(|error| failed("open", path, error))
     }
 
-    /// Makes a file that has no name in the tree yet.
-    pub(crate) fn create(&self) -> Result<Draft<'_>> {
-        fault::check("create")
-            .and_then(|()| Draft::create(self))
-            .map_err(|error| Error::local("create a file in", &self.path, error))
+    /// Makes a file that will have this path and has no name yet, and the directories on the way there.
+    pub(crate) fn create(&self, path: &str) -> Result<Draft<'_>> {
+        let create = || -> io::Result<Draft<'_>> {
+            fault::check("create")?;
+            let (directory, _) = self.directory_of(path, true)?.ok_or(io::ErrorKind::NotFound)?;
+            // Of a directory that is gone the kernel says ENOENT or EPERM.
+            Draft::create(self, directory)
+                .or_else(|_| Draft::create(self, self.directory_anew(path)?))
+        };
+        create().map_err(|error| failed("create", path, error))
     }
 
-    /// Gives a draft its date and its name, making the directories on the way; whatever had the name is
-    /// replaced in one step.
+    /// Gives a draft of this path its date and its name; a file that has the name is replaced in one step.
     pub(crate) fn publish(
         &self,
-        draft: Draft<'_>,
+        mut draft: Draft<'_>,
         path: &str,
         modified: Option<SystemTime>,
     ) -> Result<Fingerprint> {
-        let publish = || -> io::Result<Option<Fingerprint>> {
+        let mut publish = || -> io::Result<Option<Fingerprint>> {
             if let Some(modified) = modified {
                 rustix::fs::futimens(draft.file(), &times(modified))?;
             }
             fault::check("rename")?;
-            let (directory, name) =
-                self.directory_of(path, true)?.ok_or(io::ErrorKind::NotFound)?;
-            self.check_replaceable(&directory, name)?;
-            rustix::fs::renameat(&self.drafts, draft.name(), &*directory, name)?;
+            let (_, name) = path.rsplit_once('/').unwrap_or((".", path));
+            match draft.publish(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    draft.move_to(self.directory_anew(path)?);
+                    draft.publish(name)?;
+                }
+                published => published?,
+            }
             Ok(fingerprint(&rustix::fs::fstat(draft.file())?))
         };
         let published = publish().map_err(|error| failed("write", path, error))?;
-        draft.keep();
         published.ok_or_else(|| not_a_file(path))
     }
 
@@ -244,6 +254,12 @@ impl Tree {
         let opened = Arc::new(opened?);
         self.directories().keep(parent, &opened);
         Ok(Some((opened, name)))
+    }
+
+    /// The directory of a path, which somebody has removed while it was kept open.
+    fn directory_anew(&self, path: &str) -> io::Result<Arc<OwnedFd>> {
+        self.directories().forget(path.rsplit_once('/').map_or(".", |(parent, _)| parent));
+        Ok(self.directory_of(path, true)?.ok_or(io::ErrorKind::NotFound)?.0)
     }
 
     fn open_directory(&self, path: &str) -> io::Result<OwnedFd> {

@@ -5,13 +5,42 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use super::*;
 
 fn tree() -> (tempfile::TempDir, Tree) {
-    let directory = tempfile::tempdir().unwrap();
+    // Beside the build: what is in memory is no file system that people mirror to.
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp");
+    std::fs::create_dir_all(&build).unwrap();
+    let directory = tempfile::tempdir_in(build).unwrap();
     let tree = Tree::open(&directory.path().join("tree")).unwrap();
     (directory, tree)
 }
 
+#[test]
+fn drafts_with_and_without_a_name_do_the_same() {
+    for has_unnamed in [true, false] {
+        let (_directory, mut tree) = tree();
+        // Some file systems cannot make files without a name; then the second turn is the only one.
+        tree.has_unnamed &= has_unnamed;
+        let first = put(&tree, "a/f", b"first").unwrap();
+        let second = put(&tree, "a/f", b"second").unwrap();
+        assert_ne!(first.ino, second.ino);
+        assert_eq!(tree.stat("a/f").unwrap(), Some(second));
+        drop(tree.create("a/g").unwrap());
+        assert_eq!(walked(&tree), ["a/f"]);
+        let drafts = tree.state_directory().join(DRAFTS);
+        assert!(std::fs::read_dir(drafts).unwrap().next().is_none());
+    }
+}
+
+#[test]
+fn a_directory_that_somebody_removes_is_made_again() {
+    let (directory, tree) = tree();
+    put(&tree, "a/f", b"").unwrap();
+    std::fs::remove_dir_all(directory.path().join("tree/a")).unwrap();
+    put(&tree, "a/f", b"").unwrap();
+    assert_eq!(walked(&tree), ["a/f"]);
+}
+
 fn put(tree: &Tree, path: &str, bytes: &[u8]) -> Result<Fingerprint> {
-    let draft = tree.create().unwrap();
+    let draft = tree.create(path)?;
     draft.write_all_at(bytes, 0).unwrap();
     tree.publish(draft, path, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)))
 }
@@ -35,8 +64,8 @@ fn a_file_gets_its_name_date_and_directories_at_once() {
     put(&tree, "a/b/c", b"others").unwrap();
     assert_eq!(std::fs::read(directory.path().join("tree/a/b/c")).unwrap(), b"others");
     assert_eq!(walked(&tree), ["a/b/c"]);
-    let draft = tree.create().unwrap();
-    drop(draft);
+    drop(tree.create("a/other").unwrap());
+    assert_eq!(walked(&tree), ["a/b/c"]);
     let drafts = directory.path().join("tree/.ringpull/drafts");
     assert!(std::fs::read_dir(&drafts).unwrap().next().is_none());
     std::fs::write(drafts.join("left"), "").unwrap();
@@ -88,9 +117,8 @@ fn nothing_is_made_outside_while_somebody_swaps_directory_and_link() {
             }
         });
         while !swapper.is_finished() {
-            let draft = tree.create().unwrap();
             *tree.directories() = Directories::default();
-            let _ = tree.publish(draft, "real/f", None);
+            let _ = put(&tree, "real/f", b"");
         }
     });
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
