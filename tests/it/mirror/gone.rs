@@ -209,17 +209,6 @@ fn a_dry_run_before_a_second_run_costs_nothing_of_what_is_known() {
 }
 
 #[test]
-fn a_dry_run_in_a_directory_that_is_not_there_does_not_make_it() {
-    let files = files(2);
-    let origin = origin_of(&files).start();
-    let place = Place::new();
-    place.put("list.tsv", table(&origin, &files));
-    let ended = place.start(&["list.tsv", "--dry-run"]).finish();
-    assert_eq!((ended.code, ended.actions().len()), (Some(0), 2));
-    assert!(!place.tree("").exists());
-}
-
-#[test]
 fn a_file_that_the_list_no_longer_has_is_removed_when_the_rest_is_done_and_not_before() {
     let files = files(8);
     let origin = origin_of(&files).at("/gone", |_| Reply::status("404 Not Found")).start();

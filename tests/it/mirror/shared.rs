@@ -28,9 +28,8 @@ fn assert_undisturbed(first: &[&str], second: &[&str], is_refused: bool) {
     let place = Place::new();
     place.put("list.tsv", table(&origin, &files));
     let begun = place.start(&[&["list.tsv"], first].concat());
-    // It has one file in the making.
-    let drafts = place.tree(".ringpull/drafts");
-    place.wait_until(|| std::fs::read_dir(&drafts).is_ok_and(|found| found.count() > 0));
+    // It has one file in the making, or is about to.
+    place.wait_until(|| origin.log().iter().any(|request| request.path[1..] == files[5].0));
     let other = place.start(&[&["list.tsv"], second].concat()).finish();
     latch.open();
     let ended = begun.finish();
