@@ -125,6 +125,7 @@ pub(super) async fn run(args: &MirrorArgs, stop: Stop) -> u8 {
             return exit_code;
         }
     };
+    report.begin();
     let is_dry = order.dry_run;
     let mut mirror = mirror::start(order);
     let (counts, stopper) = (mirror.counts().clone(), mirror.stopper());

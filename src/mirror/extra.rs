@@ -1,7 +1,7 @@
 //! The files of a directory that a list does not have.
 //!
 //! Nothing is removed here. Invariant: what the run itself reads and writes is never among them, nor what the
-//! filters leave out: the list says nothing of that.
+//! filters leave out: it is not looked for in the list, so nobody has said that it may go (as rsync has it).
 
 use std::path::{Path, PathBuf};
 

@@ -50,7 +50,7 @@ pub(super) fn catalog(
     let base = order.base_url.as_ref();
     let read = match &order.list {
         List::File(path) => {
-            let open = File::open(path).map_err(|error| Error::local("open", path, error))?;
+            let open = File::open(path).map_err(|error| no_list(path, error))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             manifest::read(limit.heed(open), &name, order.format, base, &mut each)
         }
@@ -74,6 +74,13 @@ pub(super) fn catalog(
     // Whoever was stopped at it could not read on.
     read.map_err(|error| limit.check().err().unwrap_or(error))?;
     builder.finish()
+}
+
+/// The list cannot be opened.
+fn no_list(path: &Path, error: std::io::Error) -> Error {
+    let (shown, why) = (path.to_string_lossy(), crate::error::reason(&error));
+    let message = format!("cannot open the list {}: {why}", crate::error::Escaped(&shown));
+    Error::new(Kind::LocalIo, message).because(error)
 }
 
 /// Fetches a list to where it can be read.

@@ -68,6 +68,13 @@ impl MirrorReport {
         }
     }
 
+    /// The run begins.
+    pub(crate) fn begin(&mut self) {
+        #[derive(Serialize)]
+        struct Body {}
+        self.event("start", Body {});
+    }
+
     /// Tells a remark, to people who want to know more.
     pub(crate) fn remark(&mut self, text: &str) {
         if self.style.verbose && self.chats() {

@@ -85,17 +85,6 @@ impl Tree {
         Ok(Self { root, path, drafts, has_unnamed, number, directories })
     }
 
-    /// Clears away the drafts that a killed run has left. Only for whoever is alone here.
-    pub(crate) fn clear_away(&self) -> Result<()> {
-        let drafts = self.path.join(OURS).join(DRAFTS);
-        let failed = |action: &str, error| Error::local(action, &drafts, error);
-        for left in std::fs::read_dir(&drafts).map_err(|error| failed("read", error))? {
-            let left = left.map_err(|error| failed("read", error))?.path();
-            std::fs::remove_file(&left).map_err(|error| failed("clear", error))?;
-        }
-        Ok(())
-    }
-
     /// Where it is, without a symbolic link on the way.
     pub(crate) fn path(&self) -> &Path {
         &self.path

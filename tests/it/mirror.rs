@@ -6,6 +6,7 @@ mod gone;
 mod hosts;
 mod kills;
 mod lists;
+mod rough;
 mod runner;
 mod shared;
 mod walks;

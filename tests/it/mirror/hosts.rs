@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use super::runner::Place;
-use super::{bare_table, files, origin_of, table};
+use super::{bare_table, files, origin_of, sha256, table};
 use crate::origin::{Cut, File, Origin, Reply, Request};
 
 /// Serves `files`, each reply bent by `script`, which is told how many requests came before, of all.
@@ -164,15 +164,22 @@ fn a_dead_host_beside_a_live_one_fails_its_own_entries() {
     let origin = origin_of(&files).start();
     // Nobody listens there any more.
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let lost: String = (0..30).map(|at| format!("http://{dead}/x{at}\tlost/x{at}\t\t\n")).collect();
+    let digest = sha256(&File::new(9));
+    let lost: String =
+        (0..30).map(|at| format!("http://{dead}/x{at}\tlost/x{at}\t\t{digest}\n")).collect();
     let place = Place::new();
+    // What is right here needs no host, however dead.
+    for at in 20..30 {
+        place.put(&format!("tree/lost/x{at}"), File::new(9).whole());
+    }
     place.put("list.tsv", format!("{}{lost}", table(&origin, &files)));
     let ended = place.run(&["list.tsv", "--retries", "1", "--failures", "failed.jsonl"]);
-    ended.assert_ends(9, &[("entries", 60), ("fetched", 30), ("failed", 30)]);
+    let counts = [("entries", 60), ("fetched", 30), ("unchanged", 10), ("failed", 20)];
+    ended.assert_ends(9, &counts);
     assert_eq!(ended.failure("lost/x7"), "connect");
-    place.assert_holds(&files);
+    place.assert_right(&files);
     let failed = std::fs::read_to_string(place.path("failed.jsonl")).unwrap();
-    assert_eq!(failed.lines().count(), 30);
+    assert_eq!(failed.lines().count(), 20);
 }
 
 const LARGE: u64 = (20 << 20) + 12345;

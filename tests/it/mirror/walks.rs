@@ -14,7 +14,8 @@ fn index(directory: &str, names: &[&str]) -> Reply {
     let rows: String = names.iter().map(row).collect();
     let page = format!(
         "<html>\r\n<head><title>Index of {directory}</title></head>\r\n<body>\r\n\
-         <h1>Index of {directory}</h1><hr><pre><a href=\"../\">../</a>\r\n{rows}</pre><hr></body>\r\n</html>\r\n"
+         <h1>Index of {directory}</h1><hr><pre><a href=\"../\">../</a>\r\n{rows}</pre><hr></body>\r\n\
+         </html>\r\n"
     );
     let reply = Reply::status("200 OK").set("Content-Length", &page.len().to_string());
     reply.set("Content-Type", "text/html").body(Body::Bytes(page.into_bytes()))

@@ -107,10 +107,9 @@ fn broken_lines_of_json_stop_nothing() {
     let origin = Origin::new().file("/a", file).file("/b", file).start();
     let (a, b) = (origin.url("/a"), origin.url("/b"));
     let place = Place::new();
-    place.put(
-        "list.jsonl",
-        format!("{{\"url\":\"{a}\",\"path\":\"a\"}}\n{{\"url\":\n[]\n\n{{\"url\":\"{b}\",\"path\":\"b\"}}\n{{\"url"),
-    );
+    let entry = |url: &str, path: &str| serde_json::json!({"url": url, "path": path});
+    let (a, b) = (entry(&a, "a"), entry(&b, "b"));
+    place.put("list.jsonl", format!("{a}\n{{\"url\":\n[]\n\n{b}\n{{\"url"));
     let ended = place.run(&["list.jsonl"]);
     ended.assert_ends(9, &[("fetched", 2), ("bad_lines", 3)]);
     let lines: Vec<_> = ended.bad_lines().into_iter().map(|(line, _)| line).collect();
