@@ -130,8 +130,16 @@ pub(super) async fn run(args: &MirrorArgs, stop: Stop) -> u8 {
     let mut mirror = mirror::start(order);
     let (counts, stopper) = (mirror.counts().clone(), mirror.stopper());
     if is_dry {
-        while let Some(action) = mirror.next_action().await {
-            report.action(&action);
+        let mut stop = stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                Ok(_) = stop.wait_for(Option::is_some), if !stopper.is_stopped() => stopper.stop(),
+                action = mirror.next_action() => match action {
+                    Some(action) => report.action(&action),
+                    None => break,
+                },
+            }
         }
     }
     let mut tick = tokio::time::interval(TICK);

@@ -4,20 +4,21 @@
 //! only if
 //! the list was complete and nothing failed, is anything removed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::counts::{Counts, Stage};
 use super::crew::{Crew, Shared};
+use super::extra::extraneous;
 use super::hosts::Hosts;
+use super::limit::Limit;
 use super::tally::{CHECKPOINT_EVERY, Lines, Tally};
 use super::{List, Order, Sealed, deadline, survey};
-use crate::catalog::{Catalog, State};
+use crate::catalog::State;
 use crate::engine::Stopper;
 use crate::error::{Error, Kind, Result};
 use crate::limits::{CHECKPOINT_BYTES, DELETE_FILES_MIN, RECEIVE_SLICE};
-use crate::manifest::Filter;
 use crate::meter::Event;
 use crate::throttle::Throttle;
 use crate::tree::Tree;
@@ -33,8 +34,14 @@ pub(super) fn live(
     check(order)?;
     let tree = Arc::new(Tree::open(&order.directory)?);
     let place = order.state.clone().unwrap_or_else(|| tree.state_directory());
+    let limit = Limit { stopper: stopper.clone(), until: deadline(&order.options, begun) };
+    // Whoever fills the directory is alone there, wherever the state is kept.
+    let own = tree.state_directory();
+    let is_own = std::fs::canonicalize(&place).is_ok_and(|place| place == own);
+    let _alone = if is_own { None } else { Some(State::open(&own)?) };
     let state = State::open(&place)?;
-    let catalog = Arc::new(survey::catalog(order, &place, counts, stopper)?);
+    tree.clear_away()?;
+    let catalog = Arc::new(survey::catalog(order, &place, counts, &limit)?);
     counts.set_total(catalog.len() + catalog.bad_len(), catalog.duplicates());
     let (journal, mut snapshot) = state.begin(|| tree.sync())?;
     let lines = |path: Option<PathBuf>| match (order.dry_run, path) {
@@ -59,7 +66,7 @@ pub(super) fn live(
     )?;
     if order.dry_run {
         let extra = match order.delete {
-            true => extraneous(&catalog, &tree, &order.filter()?, &place)?,
+            true => extraneous(order, &catalog, &tree, &place)?,
             false => Vec::new(),
         };
         extra.iter().try_for_each(|path| tell("delete", path))?;
@@ -187,8 +194,7 @@ fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
     if shared.catalog.len() == 0 {
         return Ok(Err("the list is empty".into()));
     }
-    let filter = shared.order.filter()?;
-    let extra = extraneous(&shared.catalog, &shared.tree, &filter, state.directory())?;
+    let extra = extraneous(&shared.order, &shared.catalog, &shared.tree, state.directory())?;
     let most = shared.order.max_delete.unwrap_or(DELETE_FILES_MIN.max(shared.catalog.len() / 10));
     let count = crate::units::wide(extra.len());
     if count > most {
@@ -203,38 +209,6 @@ fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
     }
     shared.tally.checkpoint(|| shared.sync())?;
     Ok(Ok(count))
-}
-
-/// The files of the tree that the list does not have, in order. What is filtered out of the list is not looked
-/// for in it, so nobody has said that it may go (as rsync has it).
-fn extraneous(
-    catalog: &Catalog,
-    tree: &Tree,
-    filter: &Filter,
-    state: &Path,
-) -> Result<Vec<String>> {
-    let failed = |error| Error::local("write", state, error);
-    let mut sorter = crate::sorting::Sorter::new(state, crate::limits::SORT_BYTES_MAX);
-    let mut pushed = Ok(());
-    tree.walk(&mut |path| {
-        if pushed.is_ok() {
-            pushed = sorter.push(path);
-        }
-    })?;
-    pushed.map_err(failed)?;
-    let mut there = sorter.finish().map_err(failed)?;
-    let (mut entries, mut extra) = (catalog.entries(), Vec::new());
-    let mut entry = entries.next()?;
-    while let Some(path) = there.next().map_err(failed)? {
-        while entry.as_ref().is_some_and(|(_, _, entry)| entry.path.as_bytes() < path) {
-            entry = entries.next()?;
-        }
-        if entry.as_ref().is_none_or(|(_, _, entry)| entry.path.as_bytes() != path) {
-            // No list can name what is not UTF-8, so nobody has said that it may go.
-            extra.extend(String::from_utf8(path.to_vec()).ok().filter(|path| filter.takes(path)));
-        }
-    }
-    Ok(extra)
 }
 
 /// How often the thread of the run looks around.

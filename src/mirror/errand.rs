@@ -160,6 +160,12 @@ impl Runner {
             Heard::Body(answer, response) => self.body(entry, known, answer, *response).await,
             Heard::Empty(version) => {
                 check_size(entry, Some(0))?;
+                let there = self.shared.tree.stat(&entry.path)?;
+                if let (Some(known), Some(there)) = (known, &there)
+                    && is_same(known, &version, there)
+                {
+                    return Ok(Done::Ended(self.unchanged(entry, Some(&version))?));
+                }
                 let draft = self.shared.tree.create(&entry.path)?;
                 let hasher = entry.checksum.as_ref().map(|wanted| Hasher::new(wanted.algo()));
                 Ok(Done::Ended(self.publish(entry, &version, draft, hasher, 0)?))

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use url::Url;
 
 use super::counts::{Counts, Stage};
 use super::decide::{Need, decide};
+use super::limit::Limit;
 use super::page::Asker;
 use super::queues::{Filling, Queue, Task};
 use super::tally::{Ending, Tally};
@@ -31,14 +33,14 @@ pub(super) fn catalog(
     order: &Order,
     state: &Path,
     counts: &Arc<Counts>,
-    stopper: &Stopper,
+    limit: &Limit,
 ) -> Result<Catalog> {
     counts.set_stage(Stage::Reading);
     let filter = order.filter()?;
     let mut builder = Builder::new(state)?;
     let mut each = |found: Found| -> Result<()> {
-        if stopper.is_stopped() {
-            return Err(Error::new(Kind::Interrupted, "stopped while the list was read"));
+        if limit.stopper.is_stopped() {
+            limit.check()?;
         }
         match &found {
             Found::Entry(entry) if !filter.takes(&entry.path) => Ok(()),
@@ -46,27 +48,31 @@ pub(super) fn catalog(
         }
     };
     let base = order.base_url.as_ref();
-    match &order.list {
+    let read = match &order.list {
         List::File(path) => {
             let open = File::open(path).map_err(|error| no_list(path, error))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            manifest::read(open, &name, order.format, base, &mut each)?;
+            manifest::read(limit.heed(open), &name, order.format, base, &mut each)
         }
-        List::Stdin => manifest::read(std::io::stdin(), "", order.format, base, &mut each)?,
+        List::Stdin => {
+            // Without the buffer of the library: what is in it cannot be waited for.
+            let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+            let stdin =
+                stdin.map_err(|error| Error::local("read", Path::new("standard input"), error))?;
+            manifest::read(limit.heed(stdin.into()), "", order.format, base, &mut each)
+        }
         List::Url(url) if is_index(url, order.format) => {
-            walk(order, &filter, url, counts, &mut each)?;
+            walk(order, &filter, url, counts, limit, &mut each)
         }
         List::Url(url) => {
-            let path = state.join("list");
-            let options = Options { overwrite: true, ..order.options.clone() };
-            let target = Target::File(path.clone());
-            crate::engine::start(url.clone(), target, &options).wait_blocking()?;
-            let open = File::open(&path).map_err(|error| Error::local("open", &path, error))?;
+            let open = fetch(order, url, &state.join("list"), limit)?;
             let name = url.path().rsplit('/').next().unwrap_or_default();
             let base = base.cloned().or_else(|| url.join(".").ok());
-            manifest::read(open, name, order.format, base.as_ref(), &mut each)?;
+            manifest::read(open, name, order.format, base.as_ref(), &mut each)
         }
-    }
+    };
+    // Whoever was stopped at it could not read on.
+    read.map_err(|error| limit.check().err().unwrap_or(error))?;
     builder.finish()
 }
 
@@ -75,6 +81,22 @@ fn no_list(path: &Path, error: std::io::Error) -> Error {
     let (shown, why) = (path.to_string_lossy(), crate::error::reason(&error));
     let message = format!("cannot open the list {}: {why}", crate::error::Escaped(&shown));
     Error::new(Kind::LocalIo, message).because(error)
+}
+
+/// Fetches a list to where it can be read.
+fn fetch(order: &Order, url: &Url, path: &Path, limit: &Limit) -> Result<File> {
+    let failed = |error| Error::local("open", path, error);
+    let options = Options { overwrite: true, ..order.options.clone() };
+    let download = crate::engine::start(url.clone(), Target::File(path.to_owned()), &options);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.map_err(failed)?.block_on(async {
+        tokio::select! {
+            biased;
+            ended = download.wait() => ended.map(|_| ()),
+            why = limit.over() => Err(why),
+        }
+    })?;
+    File::open(path).map_err(failed)
 }
 
 fn is_index(url: &Url, format: Option<Format>) -> bool {
@@ -90,17 +112,23 @@ fn walk(
     filter: &Filter,
     url: &Url,
     counts: &Arc<Counts>,
+    limit: &Limit,
     each: &mut dyn FnMut(Found) -> Result<()>,
 ) -> Result<()> {
     let (tell, told) = std::sync::mpsc::sync_channel::<Result<Found>>(1024);
     let (options, counts, root) = (order.options.clone(), Arc::clone(counts), url.clone());
-    let filter = filter.clone();
+    let (filter, limit) = (filter.clone(), limit.clone());
     let walker = std::thread::Builder::new().name("ringpull-walk".into()).spawn(move || {
         let pool = crate::block::Pool::new(1, BLOCK_SIZE_MIN);
         let work: io::Work = Box::new(move |io| {
             Box::pin(async move {
                 let asker = Asker { io: &io, options: &options, counts: &counts };
-                if let Err(error) = visit(&asker, &filter, root, &tell).await {
+                let ended = tokio::select! {
+                    biased;
+                    ended = visit(&asker, &filter, root, &tell) => ended,
+                    why = limit.over() => Err(why),
+                };
+                if let Err(error) = ended {
                     // Nobody may listen any more.
                     let _ = tell.send(Err(error));
                 }

@@ -61,12 +61,17 @@ pub(super) struct Lines {
     beside: PathBuf,
 }
 
+/// Where such a file is until it has its name.
+pub(super) fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    PathBuf::from(beside)
+}
+
 impl Lines {
     /// Begins a file that will be at `path`.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
+        let beside = beside(path);
         let file = File::create(&beside).map_err(|error| Error::local("create", &beside, error))?;
         Ok(Self { out: BufWriter::with_capacity(64 << 10, file), path: path.to_owned(), beside })
     }

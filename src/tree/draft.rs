@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
-use super::Tree;
+use super::{DRAFTS, OURS, Tree};
 use crate::error::{Error, Result};
 use crate::fault;
 
@@ -80,6 +80,22 @@ impl<'a> Draft<'a> {
             rustix::fs::renameat(&self.tree.drafts, draft, &*self.directory, name)?;
         }
         self.name = None;
+        Ok(())
+    }
+}
+
+impl Tree {
+    /// Clears away the drafts that a killed run has left. Only for whoever is alone here.
+    ///
+    /// # Errors
+    /// If they cannot be removed.
+    pub(crate) fn clear_away(&self) -> Result<()> {
+        let drafts = self.path.join(OURS).join(DRAFTS);
+        let failed = |action: &str, error| Error::local(action, &drafts, error);
+        for left in std::fs::read_dir(&drafts).map_err(|error| failed("read", error))? {
+            let left = left.map_err(|error| failed("read", error))?.path();
+            std::fs::remove_file(&left).map_err(|error| failed("clear", error))?;
+        }
         Ok(())
     }
 }

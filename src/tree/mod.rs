@@ -55,7 +55,7 @@ pub(crate) struct Fingerprint {
 }
 
 impl Tree {
-    /// Opens the directory, making it where it is missing, and clears away what a killed run has left.
+    /// Opens the directory, making it where it is missing.
     ///
     /// # Errors
     /// If it is none, or may not be written to.
@@ -77,16 +77,17 @@ impl Tree {
             }
         }
         let drafts = ours.join(DRAFTS);
-        for left in std::fs::read_dir(&drafts).map_err(|error| failed("read", &drafts, error))? {
-            let left = left.map_err(|error| failed("read", &drafts, error))?.path();
-            std::fs::remove_file(&left).map_err(|error| failed("remove", &left, error))?;
-        }
         let drafts = open_beneath(&root, &format!("{OURS}/{DRAFTS}"))
             .map_err(|error| failed("open", &drafts, error))?;
         let path = std::fs::canonicalize(path).map_err(|error| failed("open", path, error))?;
         let (number, directories) = (AtomicU64::new(0), Mutex::default());
         let has_unnamed = draft::has_unnamed(&drafts);
         Ok(Self { root, path, drafts, has_unnamed, number, directories })
+    }
+
+    /// Where it is, without a symbolic link on the way.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where a run keeps its state, unless told otherwise.

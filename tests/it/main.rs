@@ -9,6 +9,7 @@ mod happy;
 mod harness;
 mod input;
 mod library;
+mod mirror;
 mod names;
 mod origin;
 mod regress;

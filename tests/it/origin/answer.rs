@@ -47,6 +47,10 @@ impl Shared {
         if let Some(cut) = self.send_head(reply, stream)? {
             return Ok(Some(cut));
         }
+        if let Some(latch) = &reply.body_latch {
+            stream.flush()?;
+            latch.wait();
+        }
         let mut out =
             BodyWriter { shared: self, stream, chunks: reply.chunks.as_deref(), chunk: 0 };
         let (length, cut) = match reply.cut {

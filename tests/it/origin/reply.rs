@@ -33,6 +33,8 @@ pub(crate) struct Reply {
     pub(crate) surplus: Vec<u8>,
     /// Waited for before the first byte.
     pub(crate) latch: Option<Latch>,
+    /// Waited for between head and body.
+    pub(crate) body_latch: Option<Latch>,
     /// Bytes at a time, and the time between.
     pub(crate) dribble: Option<(usize, Duration)>,
     /// What happens after so many bytes of the head.
@@ -146,6 +148,31 @@ impl Reply {
                 reply = reply.set(name, &value);
             }
         }
+        if reply.is_still(request) { reply.unmodified() } else { reply }
+    }
+
+    /// Whether the request names the version of this reply as one that it has (RFC 9110 sections 13.1.2 and
+    /// 13.1.3).
+    fn is_still(&self, request: &Request) -> bool {
+        let is_success = self.status.starts_with('2');
+        let own = |name: &str| {
+            let prefix = format!("{name}: ");
+            self.lines.iter().find_map(|line| line.strip_prefix(&prefix).map(str::to_owned))
+        };
+        let opaque = |tag: &str| tag.trim_start_matches("W/").to_owned();
+        match (request.header("if-none-match"), request.header("if-modified-since")) {
+            (Some(known), _) => {
+                is_success && own("ETag").is_some_and(|tag| opaque(&tag) == opaque(known))
+            }
+            (None, Some(known)) => is_success && own("Last-Modified").as_deref() == Some(known),
+            (None, None) => false,
+        }
+    }
+
+    /// A 304 with the fields of this reply, and no body.
+    pub(crate) fn unmodified(self) -> Self {
+        let mut reply = self.without("Content-Length").body(Body::Bytes(Vec::new()));
+        reply.status = "304 Not Modified".to_owned();
         reply
     }
 
@@ -174,6 +201,7 @@ impl Reply {
             chunk_end: "0\r\n\r\n".to_owned(),
             surplus: Vec::new(),
             latch: None,
+            body_latch: None,
             dribble: None,
             cut_head: None,
             dribble_head: None,
@@ -250,6 +278,12 @@ impl Reply {
     /// Waits for the latch before the first byte.
     pub(crate) fn after(mut self, latch: &Latch) -> Self {
         self.latch = Some(latch.clone());
+        self
+    }
+
+    /// Waits for the latch before the first byte of the body.
+    pub(crate) fn body_after(mut self, latch: &Latch) -> Self {
+        self.body_latch = Some(latch.clone());
         self
     }
 
