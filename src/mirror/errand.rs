@@ -76,7 +76,7 @@ impl Runner {
         };
         let _in_flight = shared.counts.in_flight();
         let attempt = match claim.is_lost {
-            true => Err(lost(&entry)),
+            true => self.without_host(&claim, &entry).await,
             false => self.attempt(&claim, &entry).await,
         };
         let ending = match attempt {
@@ -119,6 +119,16 @@ impl Runner {
         if let Err(error) = shared.tally.end(claim.task.ordinal, &entry, ending) {
             shared.hosts.fail(error);
         }
+    }
+
+    /// What can be done for an entry whose host has been given up: look whether it is there already.
+    async fn without_host(&self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
+        if claim.task.need == Need::Hash
+            && let Some(record) = self.hash(entry).await?
+        {
+            return Ok(Done::Ended(Ending::Unchanged(Some(record))));
+        }
+        Err(lost(entry))
     }
 
     async fn attempt(&mut self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {

@@ -39,10 +39,10 @@ pub(crate) struct Tree {
 }
 
 /// Directories that are open, the oldest first.
-#[derive(Default)]
 struct Directories {
     open: HashMap<String, Arc<OwnedFd>>,
     order: VecDeque<String>,
+    most: usize,
 }
 
 /// What tells a file from what it was: any write, and any file in its place, has another.
@@ -80,7 +80,7 @@ impl Tree {
         let drafts = open_beneath(&root, &format!("{OURS}/{DRAFTS}"))
             .map_err(|error| failed("open", &drafts, error))?;
         let path = std::fs::canonicalize(path).map_err(|error| failed("open", path, error))?;
-        let (number, directories) = (AtomicU64::new(0), Mutex::default());
+        let (number, directories) = (AtomicU64::new(0), Mutex::new(Directories::new()));
         let has_unnamed = draft::has_unnamed(&drafts);
         Ok(Self { root, path, drafts, has_unnamed, number, directories })
     }
@@ -255,7 +255,7 @@ impl Tree {
         match open_beneath(&self.root, path) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 // What is kept only saves time.
-                *self.directories() = Directories::default();
+                self.directories().clear();
                 open_beneath(&self.root, path)
             }
             opened => opened,
@@ -294,12 +294,25 @@ impl Tree {
 }
 
 impl Directories {
+    /// As many as there may be, and at most a quarter of the descriptors that the process may have.
+    fn new() -> Self {
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most = most.map_or(DIRECTORIES_MAX, |most| crate::units::narrow(most / 4));
+        let most = most.clamp(1, DIRECTORIES_MAX);
+        Self { open: HashMap::new(), order: VecDeque::new(), most }
+    }
+
+    fn clear(&mut self) {
+        self.open.clear();
+        self.order.clear();
+    }
+
     fn keep(&mut self, path: &str, open: &Arc<OwnedFd>) {
         if self.open.insert(path.to_owned(), Arc::clone(open)).is_some() {
             return;
         }
         self.order.push_back(path.to_owned());
-        while self.order.len() > DIRECTORIES_MAX {
+        while self.order.len() > self.most {
             if let Some(oldest) = self.order.pop_front() {
                 self.open.remove(&oldest);
             }
