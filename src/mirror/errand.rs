@@ -75,7 +75,7 @@ impl Runner {
         };
         let _in_flight = shared.counts.in_flight();
         let attempt = match claim.is_lost {
-            true => Err(lost(&entry)),
+            true => self.attempt_here(&claim, &entry).await,
             false => self.attempt(&claim, &entry).await,
         };
         let ending = match attempt {
@@ -117,6 +117,18 @@ impl Runner {
         };
         if let Err(error) = shared.tally.end(claim.task.ordinal, &entry, ending) {
             shared.hosts.fail(error);
+        }
+    }
+
+    /// All that can be done for an entry whose host is lost: what is right here needs none.
+    async fn attempt_here(&self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
+        let may_be_right = claim.task.need == Need::Hash && claim.attempts == 0;
+        match may_be_right {
+            true => match self.hash(entry).await? {
+                Some(record) => Ok(Done::Ended(Ending::Unchanged(Some(record)))),
+                None => Err(lost(entry)),
+            },
+            false => Err(lost(entry)),
         }
     }
 
