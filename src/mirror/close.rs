@@ -83,7 +83,7 @@ pub(super) fn live(
         order: order.clone(),
         catalog: Arc::clone(&catalog),
         tree: Arc::clone(&tree),
-        hosts: Hosts::new(compared, order.per_host.get())?,
+        hosts: Hosts::new(compared, order.per_host.get(), Crew::threads(order))?,
         tally,
         counts: Arc::clone(counts),
         stopper: stopper.clone(),

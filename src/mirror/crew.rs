@@ -1,5 +1,6 @@
 //! The lane threads of a run: each has its own loop and runs a number of errands at a time.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -54,26 +55,41 @@ impl Shared {
 }
 
 /// The threads at work.
-pub(super) struct Crew(Vec<JoinHandle<()>>);
+pub(super) struct Crew {
+    threads: Vec<JoinHandle<()>>,
+    /// How many have not ended.
+    running: Arc<AtomicUsize>,
+}
 
 impl Crew {
+    /// Threads of a run.
+    pub(super) fn threads(order: &Order) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads =
+            order.options.threads.map_or_else(cores, |threads| usize::from(threads.get()));
+        threads.clamp(1, usize::from(THREADS_MAX)).min(usize::from(order.jobs.get()))
+    }
+
     /// Starts the threads.
     ///
     /// # Errors
     /// If not one can be had.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self> {
-        let order = &shared.order;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads =
-            order.options.threads.map_or_else(cores, |threads| usize::from(threads.get()));
-        let jobs = usize::from(order.jobs.get());
-        let threads = threads.clamp(1, usize::from(THREADS_MAX)).min(jobs);
-        let mut crew = Self(Vec::new());
+        let jobs = usize::from(shared.order.jobs.get());
+        let threads = Self::threads(&shared.order);
+        let mut crew = Self { threads: Vec::new(), running: Arc::default() };
         for thread in 0..threads {
             let (shared, runners) = (Arc::clone(shared), (thread..jobs).step_by(threads).count());
             let builder = std::thread::Builder::new().name(format!("ringpull-lane-{thread}"));
-            match builder.spawn(move || work(&shared, runners)) {
-                Ok(handle) => crew.0.push(handle),
+            crew.running.fetch_add(1, Relaxed);
+            let ended =
+                Ended { running: Arc::clone(&crew.running), watcher: std::thread::current() };
+            let spawned = builder.spawn(move || {
+                let _ended = ended;
+                work(&shared, thread, runners);
+            });
+            match spawned {
+                Ok(handle) => crew.threads.push(handle),
                 Err(_) if thread > 0 => break,
                 Err(error) => return Err(no_thread(&error)),
             }
@@ -83,12 +99,12 @@ impl Crew {
 
     /// Whether all of them have ended.
     pub(super) fn is_over(&self) -> bool {
-        self.0.iter().all(JoinHandle::is_finished)
+        self.running.load(Relaxed) == 0
     }
 
     /// Waits for all of them.
     pub(super) fn join(self) -> Result<()> {
-        let ended: Vec<_> = self.0.into_iter().map(JoinHandle::join).collect();
+        let ended: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
         match ended.into_iter().all(|ended| ended.is_ok()) {
             true => Ok(()),
             false => Err(Error::new(Kind::Internal, "a thread of the mirror ended unexpectedly")),
@@ -96,10 +112,23 @@ impl Crew {
     }
 }
 
-fn work(shared: &Arc<Shared>, runners: usize) {
+/// Tells the thread of the run that one of the lane threads has come to its end.
+struct Ended {
+    running: Arc<AtomicUsize>,
+    watcher: std::thread::Thread,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Relaxed);
+        self.watcher.unpark();
+    }
+}
+
+fn work(shared: &Arc<Shared>, thread: usize, runners: usize) {
     let _alarm = Alarm(shared);
     let theirs = Arc::clone(shared);
-    let errands: io::Work = Box::new(move |io| Box::pin(run(io, theirs, runners)));
+    let errands: io::Work = Box::new(move |io| Box::pin(run(io, theirs, thread, runners)));
     // Small bodies come with their heads or shortly after: a ring has nothing to do but to change hands.
     // Sockets
     // are left to epoll, unless the caller wants it otherwise.
@@ -116,10 +145,10 @@ fn work(shared: &Arc<Shared>, runners: usize) {
     }
 }
 
-async fn run(io: Io, shared: Arc<Shared>, runners: usize) {
+async fn run(io: Io, shared: Arc<Shared>, thread: usize, runners: usize) {
     let mut all = tokio::task::JoinSet::new();
     for _ in 0..runners {
-        all.spawn_local(Runner::new(io.clone(), Arc::clone(&shared)).run());
+        all.spawn_local(Runner::new(io.clone(), Arc::clone(&shared), thread).run());
     }
     while let Some(ended) = all.join_next().await {
         if let Err(error) = ended {

@@ -35,6 +35,7 @@ use crate::wire::{Response, Route};
 pub(super) struct Runner {
     io: Io,
     shared: Arc<Shared>,
+    thread: usize,
     buffer: Option<Block>,
 }
 
@@ -46,13 +47,13 @@ enum Done {
 }
 
 impl Runner {
-    pub(super) fn new(io: Io, shared: Arc<Shared>) -> Self {
-        Self { io, shared, buffer: None }
+    pub(super) fn new(io: Io, shared: Arc<Shared>, thread: usize) -> Self {
+        Self { io, shared, thread, buffer: None }
     }
 
     /// Runs errands until there are none.
     pub(super) async fn run(mut self) {
-        while let Some(claim) = self.shared.hosts.next().await {
+        while let Some(claim) = self.shared.hosts.next(self.thread).await {
             let shared = Arc::clone(&self.shared);
             let stopped = async {
                 shared.stopper.stopped().await;

@@ -14,7 +14,8 @@ use crate::limits::{LARGE_AT_ONCE, WAITING_MAX};
 /// The hosts of a run.
 pub(super) struct Hosts {
     inner: Mutex<Inner>,
-    changed: Notify,
+    /// Wakes those who wait, on each thread.
+    changed: Vec<Notify>,
 }
 
 struct Inner {
@@ -23,6 +24,8 @@ struct Inner {
     turn: usize,
     in_flight: usize,
     large_in_flight: usize,
+    /// Claims of each thread.
+    by_thread: Vec<usize>,
     /// Why no more is begun.
     closed: bool,
     failure: Option<Error>,
@@ -58,6 +61,7 @@ pub(super) struct Claim {
     /// The host has been given up: the entry fails without a request.
     pub(super) is_lost: bool,
     host: usize,
+    thread: usize,
 }
 
 /// What to do next.
@@ -70,7 +74,7 @@ pub(super) enum Next {
 }
 
 impl Hosts {
-    pub(super) fn new(queues: Vec<Queue>, per_host: u16) -> Result<Self> {
+    pub(super) fn new(queues: Vec<Queue>, per_host: u16, threads: usize) -> Result<Self> {
         let mut hosts = Vec::with_capacity(queues.len());
         for mut queue in queues {
             let large = queue.large.next().map_err(unreadable)?;
@@ -89,29 +93,31 @@ impl Hosts {
             turn: 0,
             in_flight: 0,
             large_in_flight: 0,
+            by_thread: vec![0; threads],
             closed: false,
             failure: None,
         };
-        Ok(Self { inner: Mutex::new(inner), changed: Notify::new() })
+        let changed = (0..threads).map(|_| Notify::new()).collect();
+        Ok(Self { inner: Mutex::new(inner), changed })
     }
 
-    /// What to do next; waits until there is something.
-    pub(super) async fn next(&self) -> Option<Box<Claim>> {
+    /// What to do next on a thread; waits until there is something.
+    pub(super) async fn next(&self, thread: usize) -> Option<Box<Claim>> {
         loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
+            let mut changed = std::pin::pin!(self.changed[thread].notified());
             changed.as_mut().enable();
-            let (next, has_more) = self.look(Instant::now());
+            let (next, other) = self.look(thread, Instant::now());
             match next {
                 Ok(Next::Claim(claim)) => {
                     // Whoever ends asks again by himself; one of those who wait is woken only for what is
                     // left.
-                    if has_more {
-                        self.changed.notify_one();
+                    if let Some(other) = other {
+                        self.changed[other].notify_one();
                     }
                     return Some(claim);
                 }
                 Ok(Next::Over) => {
-                    self.changed.notify_waiters();
+                    self.wake_all();
                     return None;
                 }
                 Ok(Next::Wait(wait)) => {
@@ -125,18 +131,23 @@ impl Hosts {
         }
     }
 
-    /// What to do next, and whether there is more for others.
-    fn look(&self, now: Instant) -> (Result<Next>, bool) {
+    /// What to do next, and which thread has more to do then.
+    fn look(&self, thread: usize, now: Instant) -> (Result<Next>, Option<usize>) {
         let mut inner = self.inner();
-        let next = inner.next(now);
+        let next = inner.next(thread, now);
         let has_more = matches!(next, Ok(Next::Claim(_))) && inner.has_more(now);
-        (next, has_more)
+        (next, has_more.then(|| inner.idlest()))
+    }
+
+    fn wake_all(&self) {
+        self.changed.iter().for_each(Notify::notify_waiters);
     }
 
     /// An entry has come to its end, or to the end of an attempt: what that says of its host.
     pub(super) fn ended(&self, claim: &Claim, ended: Ended) -> Verdict {
         let mut inner = self.inner();
         inner.in_flight -= 1;
+        inner.by_thread[claim.thread] -= 1;
         inner.large_in_flight -= usize::from(claim.is_large);
         let courtesy = &mut inner.hosts[claim.host].courtesy;
         let now = Instant::now();
@@ -166,7 +177,7 @@ impl Hosts {
     /// Begins nothing more.
     pub(super) fn close(&self) {
         self.inner().closed = true;
-        self.changed.notify_waiters();
+        self.wake_all();
     }
 
     /// Begins nothing more, for this reason; the first counts.
@@ -186,9 +197,12 @@ impl Hosts {
 }
 
 impl Inner {
-    fn next(&mut self, now: Instant) -> Result<Next> {
+    fn next(&mut self, thread: usize, now: Instant) -> Result<Next> {
         if self.closed {
             return Ok(Next::Over);
+        }
+        if self.by_thread[thread] > 0 && self.by_thread[thread] >= self.share() {
+            return Ok(Next::Wait(IDLE_WAIT));
         }
         let (mut wait, mut is_left) = (IDLE_WAIT, self.in_flight > 0);
         for step in 0..self.hosts.len() {
@@ -213,13 +227,29 @@ impl Inner {
                 }
                 Permit::Full => continue,
             }
-            let claim = host.take(at, now, may_be_large, is_lost)?;
+            let mut claim = host.take(at, now, may_be_large, is_lost)?;
+            claim.thread = thread;
+            self.by_thread[thread] += 1;
             self.turn = at + 1;
             self.in_flight += 1;
             self.large_in_flight += usize::from(claim.is_large);
             return Ok(Next::Claim(Box::new(claim)));
         }
         Ok(if is_left { Next::Wait(wait) } else { Next::Over })
+    }
+
+    /// What a thread may have in flight: whoever ends asks again at once, so that one thread alone would do all
+    /// that is allowed.
+    fn share(&self) -> usize {
+        let busy = self.hosts.iter().filter(|host| !host.is_empty());
+        let allowed: usize = busy.map(|host| usize::from(host.courtesy.allowed())).sum();
+        allowed.div_ceil(self.by_thread.len()).max(1)
+    }
+
+    /// The thread that has the least in flight.
+    fn idlest(&self) -> usize {
+        let least = self.by_thread.iter().enumerate().min_by_key(|(_, count)| **count);
+        least.map_or(0, |(thread, _)| thread)
     }
 
     /// Whether somebody else could begin something now.
@@ -280,6 +310,7 @@ impl Host {
             connections: 1,
             is_lost,
             host,
+            thread: 0,
         };
         let is_due = |first: &Waiting| first.due <= now && (may_be_large || !first.is_large);
         let mut claim = if self.waiting.peek().is_some_and(is_due) {
