@@ -42,6 +42,8 @@ pub(super) struct Runner {
 /// What an attempt came to.
 enum Done {
     Ended(Ending),
+    /// The file that is there is the one: nobody was asked.
+    IsRight(Record),
     /// It has to be fetched as a large one.
     IsLarge,
 }
@@ -76,13 +78,17 @@ impl Runner {
         };
         let _in_flight = shared.counts.in_flight();
         let attempt = match claim.is_lost {
-            true => self.attempt_here(&claim, &entry).await,
+            true => self.without_host(&claim, &entry).await,
             false => self.attempt(&claim, &entry).await,
         };
         let ending = match attempt {
             Ok(Done::Ended(ending)) => {
                 shared.hosts.ended(&claim, Ended::Good);
                 ending
+            }
+            Ok(Done::IsRight(record)) => {
+                shared.hosts.ended(&claim, Ended::Unasked);
+                Ending::Unchanged(Some(record))
             }
             Ok(Done::IsLarge) => {
                 shared.hosts.ended(&claim, Ended::Good);
@@ -121,16 +127,14 @@ impl Runner {
         }
     }
 
-    /// All that can be done for an entry whose host is lost: what is right here needs none.
-    async fn attempt_here(&self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
-        let may_be_right = claim.task.need == Need::Hash && claim.attempts == 0;
-        match may_be_right {
-            true => match self.hash(entry).await? {
-                Some(record) => Ok(Done::Ended(Ending::Unchanged(Some(record)))),
-                None => Err(lost(entry)),
-            },
-            false => Err(lost(entry)),
+    /// What can be done for an entry whose host has been given up: look whether it is there already.
+    async fn without_host(&self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
+        if claim.task.need == Need::Hash
+            && let Some(record) = self.hash(entry).await?
+        {
+            return Ok(Done::IsRight(record));
         }
+        Err(lost(entry))
     }
 
     async fn attempt(&mut self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
@@ -141,7 +145,7 @@ impl Runner {
         let known = match &claim.task.need {
             Need::Hash if claim.attempts == 0 => {
                 if let Some(record) = self.hash(entry).await? {
-                    return Ok(Done::Ended(Ending::Unchanged(Some(record))));
+                    return Ok(Done::IsRight(record));
                 }
                 None
             }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::limits::DIRECTORIES_MAX;
+use crate::units::narrow;
 
 /// The directories that are open.
 pub(super) struct Directories {
@@ -15,8 +16,12 @@ pub(super) struct Directories {
 }
 
 impl Default for Directories {
+    /// As many as there may be, and at most a quarter of the descriptors that the process may have.
     fn default() -> Self {
-        Self { open: HashMap::new(), order: VecDeque::new(), most: DIRECTORIES_MAX }
+        let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most = allowed.map_or(DIRECTORIES_MAX, |allowed| narrow(allowed / 4));
+        let most = most.clamp(1, DIRECTORIES_MAX);
+        Self { open: HashMap::new(), order: VecDeque::new(), most }
     }
 }
 
