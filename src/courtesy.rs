@@ -60,6 +60,8 @@ pub(crate) enum Ended {
     },
     /// It could not be reached, or cut the connection.
     Broken,
+    /// It was not asked after all, which says nothing of it.
+    Unasked,
 }
 
 /// What becomes of an entry whose request failed.
@@ -146,6 +148,7 @@ impl Courtesy {
                 Verdict::Final
             }
             Ended::Broken => self.broke(now),
+            Ended::Unasked => Verdict::Final,
         }
     }
 
@@ -261,6 +264,18 @@ mod tests {
             assert_eq!(host.may_begin(now), Permit::Yes);
         }
         assert_eq!(host.may_begin(now), Permit::Full);
+    }
+
+    #[test]
+    fn who_was_not_asked_has_said_nothing() {
+        let (mut host, now) = (Courtesy::new(8), Instant::now());
+        for failure in 1..=DEAD_AFTER {
+            assert_eq!(host.may_begin(now), Permit::Yes);
+            assert_eq!(host.ended(Ended::Unasked, now), Verdict::Final);
+            assert_eq!(host.may_begin(now), Permit::Yes);
+            let verdict = host.ended(Ended::Broken, now);
+            assert_eq!(matches!(verdict, Verdict::Again(_)), failure == DEAD_AFTER);
+        }
     }
 
     #[test]

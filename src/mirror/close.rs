@@ -4,7 +4,7 @@
 //! only if
 //! the list was complete and nothing failed, is anything removed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -35,11 +35,7 @@ pub(super) fn live(
     let tree = Arc::new(Tree::open(&order.directory)?);
     let place = order.state.clone().unwrap_or_else(|| tree.state_directory());
     let limit = Limit { stopper: stopper.clone(), until: deadline(&order.options, begun) };
-    // Whoever fills the directory is alone there, wherever the state is kept.
-    let own = tree.state_directory();
-    let is_own = std::fs::canonicalize(&place).is_ok_and(|place| place == own);
-    let _alone = if is_own { None } else { Some(State::open(&own)?) };
-    let state = State::open(&place)?;
+    let (_alone, state) = alone(&tree, &place)?;
     tree.clear_away()?;
     let catalog = Arc::new(survey::catalog(order, &place, counts, &limit)?);
     counts.set_total(catalog.len() + catalog.bad_len(), catalog.duplicates());
@@ -94,6 +90,14 @@ pub(super) fn live(
     });
     let ended = if is_work_left { fetch(&shared, begun) } else { Ok(()) };
     seal(&shared, &state, is_work_left, ended)
+}
+
+/// Takes the state: whoever fills the directory is alone there, wherever the state is kept.
+fn alone(tree: &Tree, place: &Path) -> Result<(Option<State>, State)> {
+    let own = tree.state_directory();
+    let is_own = std::fs::canonicalize(place).is_ok_and(|place| place == own);
+    let alone = if is_own { None } else { Some(State::open(&own)?) };
+    Ok((alone, State::open(place)?))
 }
 
 /// Refuses what can never work.

@@ -42,6 +42,8 @@ pub(super) struct Runner {
 /// What an attempt came to.
 enum Done {
     Ended(Ending),
+    /// The file that is there is the one: nobody was asked.
+    IsRight(Record),
     /// It has to be fetched as a large one.
     IsLarge,
 }
@@ -83,6 +85,10 @@ impl Runner {
             Ok(Done::Ended(ending)) => {
                 shared.hosts.ended(&claim, Ended::Good);
                 ending
+            }
+            Ok(Done::IsRight(record)) => {
+                shared.hosts.ended(&claim, Ended::Unasked);
+                Ending::Unchanged(Some(record))
             }
             Ok(Done::IsLarge) => {
                 shared.hosts.ended(&claim, Ended::Good);
@@ -126,7 +132,7 @@ impl Runner {
         if claim.task.need == Need::Hash
             && let Some(record) = self.hash(entry).await?
         {
-            return Ok(Done::Ended(Ending::Unchanged(Some(record))));
+            return Ok(Done::IsRight(record));
         }
         Err(lost(entry))
     }
@@ -139,7 +145,7 @@ impl Runner {
         let known = match &claim.task.need {
             Need::Hash if claim.attempts == 0 => {
                 if let Some(record) = self.hash(entry).await? {
-                    return Ok(Done::Ended(Ending::Unchanged(Some(record))));
+                    return Ok(Done::IsRight(record));
                 }
                 None
             }

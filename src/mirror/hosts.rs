@@ -238,8 +238,8 @@ impl Inner {
         Ok(if is_left { Next::Wait(wait) } else { Next::Over })
     }
 
-    /// What a thread may have in flight: whoever ends asks again at once, so that one thread alone would do all
-    /// that is allowed.
+    /// What a thread may have in flight: whoever ends asks again at once, so that one thread alone would do
+    /// all that is allowed.
     fn share(&self) -> usize {
         let busy = self.hosts.iter().filter(|host| !host.is_empty());
         let allowed: usize = busy.map(|host| usize::from(host.courtesy.allowed())).sum();

@@ -7,10 +7,10 @@
 //!
 //! Invariant: a name in the tree shows a whole file or none.
 
+mod directories;
 mod draft;
 mod walk;
 
-use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,10 +21,11 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 
+use self::directories::Directories;
 pub(crate) use self::draft::Draft;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::fault;
-use crate::limits::{DIRECTORIES_MAX, MODIFIED_MAX};
+use crate::limits::MODIFIED_MAX;
 
 /// A directory and all beneath it.
 pub(crate) struct Tree {
@@ -36,13 +37,6 @@ pub(crate) struct Tree {
     has_unnamed: bool,
     number: AtomicU64,
     directories: Mutex<Directories>,
-}
-
-/// Directories that are open, the oldest first.
-struct Directories {
-    open: HashMap<String, Arc<OwnedFd>>,
-    order: VecDeque<String>,
-    most: usize,
 }
 
 /// What tells a file from what it was: any write, and any file in its place, has another.
@@ -80,7 +74,7 @@ impl Tree {
         let drafts = open_beneath(&root, &format!("{OURS}/{DRAFTS}"))
             .map_err(|error| failed("open", &drafts, error))?;
         let path = std::fs::canonicalize(path).map_err(|error| failed("open", path, error))?;
-        let (number, directories) = (AtomicU64::new(0), Mutex::new(Directories::new()));
+        let (number, directories) = (AtomicU64::new(0), Mutex::default());
         let has_unnamed = draft::has_unnamed(&drafts);
         Ok(Self { root, path, drafts, has_unnamed, number, directories })
     }
@@ -123,7 +117,8 @@ impl Tree {
             let (directory, name) =
                 self.directory_of(path, false)?.ok_or(io::ErrorKind::NotFound)?;
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            Ok(rustix::fs::openat(&*directory, name, flags, Mode::empty())?.into())
+            let open = || rustix::fs::openat(&*directory, name, flags, Mode::empty());
+            Ok(self.sparing(|| Ok(open()?))?.into())
         };
         open().map_err(|error| failed("open", path, error))
     }
@@ -134,8 +129,10 @@ impl Tree {
             fault::check("create")?;
             let (directory, _) = self.directory_of(path, true)?.ok_or(io::ErrorKind::NotFound)?;
             // Of a directory that is gone the kernel says ENOENT or EPERM.
-            Draft::create(self, directory)
-                .or_else(|_| Draft::create(self, self.directory_anew(path)?))
+            self.sparing(|| Draft::create(self, Arc::clone(&directory))).or_else(|_| {
+                let directory = self.directory_anew(path)?;
+                self.sparing(|| Draft::create(self, Arc::clone(&directory)))
+            })
         };
         create().map_err(|error| failed("create", path, error))
     }
@@ -229,8 +226,8 @@ impl Tree {
         make: bool,
     ) -> io::Result<Option<(Arc<OwnedFd>, &'a str)>> {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-        if let Some(open) = self.directories().open.get(parent) {
-            return Ok(Some((Arc::clone(open), name)));
+        if let Some(open) = self.directories().find(parent) {
+            return Ok(Some((open, name)));
         }
         let opened = match self.open_directory(parent) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
@@ -252,13 +249,21 @@ impl Tree {
     }
 
     fn open_directory(&self, path: &str) -> io::Result<OwnedFd> {
-        match open_beneath(&self.root, path) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                // What is kept only saves time.
-                self.directories().clear();
-                open_beneath(&self.root, path)
+        self.sparing(|| open_beneath(&self.root, path))
+    }
+
+    /// Does something that needs a descriptor, with fewer directories open if there is none left: those only
+    /// save time.
+    fn sparing<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match open() {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                    if !self.directories().spare() {
+                        return Err(error);
+                    }
+                }
+                opened => return opened,
             }
-            opened => opened,
         }
     }
 
@@ -290,38 +295,6 @@ impl Tree {
 
     fn directories(&self) -> MutexGuard<'_, Directories> {
         self.directories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Directories {
-    /// As many as there may be, and at most a quarter of the descriptors that the process may have.
-    fn new() -> Self {
-        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let most = most.map_or(DIRECTORIES_MAX, |most| crate::units::narrow(most / 4));
-        let most = most.clamp(1, DIRECTORIES_MAX);
-        Self { open: HashMap::new(), order: VecDeque::new(), most }
-    }
-
-    fn clear(&mut self) {
-        self.open.clear();
-        self.order.clear();
-    }
-
-    fn keep(&mut self, path: &str, open: &Arc<OwnedFd>) {
-        if self.open.insert(path.to_owned(), Arc::clone(open)).is_some() {
-            return;
-        }
-        self.order.push_back(path.to_owned());
-        while self.order.len() > self.most {
-            if let Some(oldest) = self.order.pop_front() {
-                self.open.remove(&oldest);
-            }
-        }
-    }
-
-    fn forget(&mut self, path: &str) {
-        self.open.remove(path);
-        self.order.retain(|kept| kept != path);
     }
 }
 
