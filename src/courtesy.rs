@@ -193,7 +193,8 @@ impl Courtesy {
         }
         if self.paused.is_none_or(|until| until <= now) {
             self.pauses += 1;
-            self.is_given_up |= self.pauses > DEAD_PAUSES_MAX;
+            let most = if self.was_good { DEAD_PAUSES_MAX } else { UNKNOWN_PAUSES_MAX };
+            self.is_given_up |= self.pauses > most;
             let wait = self.pause_time();
             self.pause(now, wait);
         }
@@ -235,8 +236,10 @@ const BURST: u32 = 3;
 const REFUSAL_PAUSES_MAX: u32 = 4;
 /// Failures in a row to reach a host after which it is left alone.
 const DEAD_AFTER: u32 = 4;
-/// Pauses in a row after which a host is given up.
-const DEAD_PAUSES_MAX: u32 = 5;
+/// Pauses in a row after which a host is given up: about a minute.
+const DEAD_PAUSES_MAX: u32 = 6;
+/// The same of a host that never answered: its name may well be wrong.
+const UNKNOWN_PAUSES_MAX: u32 = 2;
 /// The first pause and the longest.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
