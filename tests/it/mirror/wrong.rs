@@ -45,8 +45,7 @@ fn the_failures_of_one_run_are_the_list_of_the_next() {
         .at(&format!("/{}", bad[1].0), |_| Reply::status("410 Gone"))
         .file(&format!("/{}", bad[2].0), bad[2].1.version(9));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let broken = broken.start_on(listener);
+    let broken = broken.start_on(listener.try_clone().unwrap());
     let place = Place::new();
     place.put("list.tsv", table(&broken, &files));
     let ended = place.run(&["list.tsv", "--failures", "failed.jsonl"]);
@@ -55,7 +54,7 @@ fn the_failures_of_one_run_are_the_list_of_the_next() {
     assert_eq!(kinds, ["refused", "refused", "digest"]);
     drop(broken);
     // The same address, mended.
-    let _mended = origin_of(&files).start_on(std::net::TcpListener::bind(address).unwrap());
+    let _mended = origin_of(&files).start_on(listener);
     let next = place.run(&["failed.jsonl", "--failures", "failed.jsonl"]);
     next.assert_ends(0, &[("entries", 3), ("fetched", 3)]);
     place.assert_holds(&files);
