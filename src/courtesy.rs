@@ -1,11 +1,9 @@
 //! How much one host of a mirror is asked at a time: more while it answers, less when it objects, nothing
-//! while it
-//! wants to be left alone or cannot be reached.
+//! while it wants to be left alone or cannot be reached.
 //!
 //! It asks nothing and reads no clock. Invariants: never more in flight than the cap; one probe at a time
-//! while a
-//! host is paused; a host that stays away costs a bounded number of probes, and not each of its entries an
-//! attempt.
+//! while a host is paused; a host that stays away costs a bounded number of probes, and not each of its
+//! entries an attempt.
 
 use std::time::{Duration, Instant};
 
@@ -163,8 +161,7 @@ impl Courtesy {
     }
 
     /// A refusal belongs to the entry, unless it comes in a burst from a host that answered before: such a
-    /// host
-    /// has had enough of us.
+    /// host has had enough of us.
     fn refused(&mut self, now: Instant) -> Verdict {
         self.broken = 0;
         if !self.was_good || self.pauses >= REFUSAL_PAUSES_MAX {

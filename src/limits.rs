@@ -199,8 +199,7 @@ pub const MANIFEST_LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a list that are read at a time, and that its form is guessed from.
 pub const MANIFEST_READ_BYTES: usize = 64 << 10;
 /// Most bytes that a zstd frame of a list may refer back by. `zstd -19` stays at 8 MiB; what `--long` makes
-/// may
-/// need more, and would take it from the memory of the run.
+/// may need more, and would take it from the memory of the run.
 pub const MANIFEST_WINDOW_BYTES_MAX: usize = 64 << 20;
 /// Most bytes of the page of a directory index: some 300,000 links.
 pub const INDEX_BYTES_MAX: usize = 64 << 20;
@@ -247,8 +246,7 @@ pub const QUEUES_MAX: usize = 256;
 /// Directories of a mirror that are kept open: a descriptor each, below the usual 1024 with room for sockets.
 pub const DIRECTORIES_MAX: usize = 256;
 /// Entries of one host that wait for another attempt, before it gets no new ones: what memory a host that
-/// fails
-/// may cost.
+/// fails may cost.
 pub const WAITING_MAX: usize = 4096;
 /// Above this many bytes an entry is split over several connections: below, one has it before others are
 /// there.
@@ -256,8 +254,7 @@ pub const ENTRY_LARGE_BYTES: u64 = 8 << 20;
 /// Large entries at a time: each has threads and a pool of its own, and one alone fills a disk.
 pub const LARGE_AT_ONCE: usize = 2;
 /// Records that wait for the end of a sync before the journal takes them; what is beyond, the next run looks
-/// at
-/// again.
+/// at again.
 pub const JOURNAL_HELD_MAX: usize = 64 << 10;
 /// Bytes of entries after which a mirror is synced and the journal notes it: what a power cut may cost.
 pub const CHECKPOINT_BYTES: u64 = 1 << 30;

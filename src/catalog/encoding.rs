@@ -128,7 +128,11 @@ pub(super) fn put_record(out: &mut Writer<'_>, record: &Record) {
     out.0.extend_from_slice(&record.ctime_ns.to_le_bytes());
     out.option(record.etag.as_deref(), Writer::bytes);
     out.option(record.last_modified.as_deref(), |out, date| out.bytes(date.as_bytes()));
-    out.0.push(u8::from(record.proof == Proof::Digest));
+    out.0.push(match record.proof {
+        Proof::Length => 0,
+        Proof::Digest => 1,
+        Proof::Lost => 2,
+    });
 }
 
 pub(super) fn get_record(from: &mut Reader<'_>) -> Option<Record> {
@@ -143,6 +147,10 @@ pub(super) fn get_record(from: &mut Reader<'_>) -> Option<Record> {
         ctime_ns: signed(from)?,
         etag: from.option(|from| from.bytes().map(<[u8]>::to_vec))?,
         last_modified: from.option(Reader::text)?,
-        proof: if from.take(1)? == [1] { Proof::Digest } else { Proof::Length },
+        proof: match from.take(1)? {
+            [0] => Proof::Length,
+            [1] => Proof::Digest,
+            _ => Proof::Lost,
+        },
     })
 }

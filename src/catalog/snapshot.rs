@@ -38,6 +38,9 @@ pub(crate) enum Proof {
     Digest,
     /// The length, and an answer that came whole.
     Length,
+    /// Nothing any more: the machine went down before it was on disk. Size and date may be right all the
+    /// same.
+    Lost,
 }
 
 impl Record {

@@ -1,10 +1,10 @@
 //! What lasts from run to run: the snapshot, and the journal of what happened since it was written.
 //!
 //! The journal is appended to after a file has its name, and begins with the boot that it is written in. In
-//! another boot only what stands before its last checkpoint counts: the rest may never have reached the disk.
+//! another boot only what stands before its last checkpoint counts: the rest may never have reached the disk,
+//! and is marked as lost.
 //! A torn end is ignored. At the start of a run the journal is merged into a new snapshot, which takes the
-//! place
-//! of the old one by a rename; only then the journal is begun anew.
+//! place of the old one by a rename; only then the journal is begun anew.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::encoding::{Reader, Writer, get_record, put_record};
-use super::snapshot::{Frames, Record, Snapshot, put, put_frame};
+use super::snapshot::{Frames, Proof, Record, Snapshot, put, put_frame};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{SORT_BUFFER_BYTES, SORT_BYTES_MAX};
 use crate::sorting::Sorter;
@@ -67,30 +67,35 @@ impl State {
     /// If the snapshot cannot be read or written.
     pub(crate) fn begin(&self, sync: impl FnOnce() -> Result<()>) -> Result<(Journal, Snapshot)> {
         let (snapshot, journal) = (self.directory.join("snapshot"), self.directory.join("journal"));
-        let (end, is_durable) = match File::open(&journal) {
+        let trust = match File::open(&journal) {
             Ok(file) => trusted(BufReader::with_capacity(SORT_BUFFER_BYTES, file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Trust::default(),
             Err(error) => return Err(Error::local("open", &journal, error)),
         };
-        if !is_durable {
+        if trust.believed > trust.durable {
             sync()?;
         }
-        self.merge(&snapshot, &journal, end)
+        self.merge(&snapshot, &journal, &trust)
             .map_err(|error| Error::local("use", &journal, error))?;
         let begun =
             Journal::begin(&journal).map_err(|error| Error::local("create", &journal, error))?;
         Ok((begun, Snapshot::open(&snapshot)?))
     }
 
-    /// Merges the first bytes of the journal into the snapshot.
-    fn merge(&self, snapshot: &Path, journal: &Path, end: u64) -> io::Result<()> {
-        if end == 0 {
+    /// Merges the journal into the snapshot.
+    fn merge(&self, snapshot: &Path, journal: &Path, trust: &Trust) -> io::Result<()> {
+        if trust.end == 0 {
             return Ok(());
         }
         let mut sorter = Sorter::new(&self.directory, SORT_BYTES_MAX);
         let file = BufReader::with_capacity(SORT_BUFFER_BYTES, File::open(journal)?);
-        let mut frames = Frames(file.take(end));
-        while let Some(frame) = frames.next() {
+        let mut frames = Frames(file.take(trust.end));
+        let mut at = 0;
+        while let Some(mut frame) = frames.next() {
+            at += frame_bytes(&frame);
+            if at > trust.believed {
+                doubt(&mut frame);
+            }
             if let Some(path) = path_of(&frame) {
                 // The order of the journal is kept among the frames of one path.
                 sorter.push(&[path.as_bytes(), &[0], &frame].concat())?;
@@ -146,20 +151,40 @@ fn settle(
     record.map_or(Ok(()), |record| put(out, record))
 }
 
-/// Bytes of a journal that can be trusted, and whether what they tell of is on disk.
-fn trusted(file: BufReader<File>) -> (u64, bool) {
+/// How much of a journal is to be believed: bytes from its beginning.
+#[derive(Default)]
+struct Trust {
+    /// The last whole frame ends here.
+    end: u64,
+    /// What stands before has happened as it is told.
+    believed: u64,
+    /// What stands before is on disk.
+    durable: u64,
+}
+
+fn trusted(file: BufReader<File>) -> Trust {
     let mut frames = Frames(file);
-    let Some(begin) = frames.next() else { return (0, true) };
+    let Some(begin) = frames.next() else { return Trust::default() };
     let is_this_boot = begin.split_first() == Some((&BEGIN, boot().as_bytes()));
     let mut end = frame_bytes(&begin);
-    let mut checkpoint = end;
+    let mut durable = end;
     while let Some(frame) = frames.next() {
         end += frame_bytes(&frame);
         if frame == [CHECKPOINT] {
-            checkpoint = end;
+            durable = end;
         }
     }
-    if is_this_boot { (end, end == checkpoint) } else { (checkpoint, true) }
+    Trust { end, believed: if is_this_boot { end } else { durable }, durable }
+}
+
+/// Has a frame tell that its file may never have reached the disk.
+fn doubt(frame: &mut Vec<u8>) {
+    if let Some((&DONE, rest)) = frame.split_first()
+        && let Some(record) = get_record(&mut Reader(rest))
+    {
+        frame.truncate(1);
+        put_record(&mut Writer(frame), &Record { proof: Proof::Lost, ..record });
+    }
 }
 
 fn frame_bytes(payload: &[u8]) -> u64 {

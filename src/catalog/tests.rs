@@ -163,5 +163,8 @@ fn a_journal_cut_anywhere_tells_what_stands_before_the_cut() {
     other.extend_from_slice(&whole[8 + begin.len()..]);
     std::fs::write(&path, other).unwrap();
     std::fs::remove_file(directory.path().join("snapshot")).unwrap();
-    assert_eq!(known(&state).len(), 2);
+    let (_, mut snapshot) = state.begin(|| Ok(())).unwrap();
+    let proofs: Vec<_> =
+        std::iter::from_fn(|| snapshot.advance()).map(|record| record.proof).collect();
+    assert_eq!(proofs, [Proof::Length, Proof::Length, Proof::Lost, Proof::Lost]);
 }

@@ -1,8 +1,7 @@
 //! A run from its first line to its seal: what comes before the first request, and after the last.
 //!
 //! The seal is the last word: every entry has its ending, and what was written is on disk. Only then, and
-//! only if
-//! the list was complete and nothing failed, is anything removed.
+//! only if the list was complete and nothing failed, is anything removed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -133,7 +132,7 @@ fn fetch(shared: &Arc<Shared>, begun: Instant) -> Result<()> {
         let kept = match is_due {
             true => {
                 synced = Instant::now();
-                shared.tally.checkpoint(|| shared.sync())
+                shared.keep()
             }
             false => shared.tally.flush(),
         };
@@ -154,7 +153,7 @@ fn seal(shared: &Arc<Shared>, state: &State, was_work: bool, ended: Result<()>) 
     let (tally, counts, order) = (&shared.tally, &shared.counts, &shared.order);
     counts.set_stage(Stage::Syncing);
     // Whatever else went wrong, the next run need not do again what landed.
-    let synced = if was_work { tally.checkpoint(|| shared.sync()) } else { tally.flush() };
+    let synced = if was_work { shared.keep() } else { tally.flush() };
     let failure = ended.err().or_else(|| shared.hosts.failure()).or_else(|| synced.err());
     let is_stopped = shared.stopper.is_stopped();
     if let Some(error) = failure {
@@ -164,6 +163,7 @@ fn seal(shared: &Arc<Shared>, state: &State, was_work: bool, ended: Result<()>) 
         let message = "stopped; run the same command again to continue";
         return Err(Error::new(Kind::Interrupted, message));
     }
+    tally.publish()?;
     let (mut deleted, mut not_deleted) = (0, None);
     if order.delete {
         counts.set_stage(Stage::Deleting);
@@ -172,7 +172,6 @@ fn seal(shared: &Arc<Shared>, state: &State, was_work: bool, ended: Result<()>) 
             Err(why) => not_deleted = Some(why),
         }
     }
-    tally.publish()?;
     let standing = counts.standing();
     if standing.ended() != standing.total {
         return Err(Error::new(Kind::Internal, "the counts of the run do not add up"));
@@ -182,8 +181,13 @@ fn seal(shared: &Arc<Shared>, state: &State, was_work: bool, ended: Result<()>) 
 }
 
 impl Shared {
-    fn sync(&self) -> Result<()> {
-        if self.order.options.sync { self.tree.sync() } else { Ok(()) }
+    /// Has the journal know what there is. Nothing is noted as durable that was not synced: the next run
+    /// would believe it, whatever has become of it.
+    fn keep(&self) -> Result<()> {
+        match self.order.options.sync {
+            true => self.tally.checkpoint(|| self.tree.sync()),
+            false => self.tally.flush(),
+        }
     }
 }
 
@@ -211,7 +215,7 @@ fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
         shared.tally.gone(path)?;
         shared.counts.tell(Event::Detail(format!("removed {}", crate::error::Escaped(path))));
     }
-    shared.tally.checkpoint(|| shared.sync())?;
+    shared.keep()?;
     Ok(Ok(count))
 }
 

@@ -130,8 +130,7 @@ fn work(shared: &Arc<Shared>, thread: usize, runners: usize) {
     let theirs = Arc::clone(shared);
     let errands: io::Work = Box::new(move |io| Box::pin(run(io, theirs, thread, runners)));
     // Small bodies come with their heads or shortly after: a ring has nothing to do but to change hands.
-    // Sockets
-    // are left to epoll, unless the caller wants it otherwise.
+    // Sockets are left to epoll, unless the caller wants it otherwise.
     let wanted = match shared.order.options.io {
         IoChoice::Uring => Wanted::Uring,
         IoChoice::Auto | IoChoice::Epoll => Wanted::Epoll,

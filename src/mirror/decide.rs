@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Verify, seconds};
-use crate::catalog::Record;
+use crate::catalog::{Proof, Record};
 use crate::manifest::Entry;
 use crate::tree::Fingerprint;
 
@@ -26,8 +26,7 @@ pub(super) struct Known {
     pub(super) etag: Option<Vec<u8>>,
     pub(super) last_modified: Option<String>,
     /// Whether this run's forebears fetched the file. If not, all that is known is its date, and the server
-    /// must
-    /// say that very date: an older one says nothing of what is in a file that somebody else put there.
+    /// must say that very date: an older one says nothing of what is in a file that somebody else put there.
     pub(super) is_recorded: bool,
 }
 
@@ -46,7 +45,10 @@ pub(super) fn decide(
     if entry.size.is_some_and(|size| size != there.size) {
         return Need::Fetch;
     }
-    let known = record.filter(|record| record.is_of(there));
+    if entry.checksum.is_none() && record.is_some_and(|record| record.proof == Proof::Lost) {
+        return Need::Fetch;
+    }
+    let known = record.filter(|record| record.is_of(there) && record.proof != Proof::Lost);
     let rehash = verify == Verify::All || (verify == Verify::Sample && sample);
     if let Some(wanted) = &entry.checksum {
         return match known {
@@ -62,12 +64,16 @@ pub(super) fn decide(
     let asks_the_same =
         |record: &&Record| entry.urls.first().is_some_and(|url| record.url == url.as_str());
     Need::Check(match known.filter(asks_the_same) {
-        Some(record) if record.etag.is_some() || record.last_modified.is_some() => Known {
+        Some(record) => Known {
             etag: record.etag.clone(),
-            last_modified: record.last_modified.clone(),
+            // What the engine has fetched has the server's date, unless the list gave it one.
+            last_modified: record
+                .last_modified
+                .clone()
+                .or_else(|| entry.modified.is_none().then(|| date(there)).flatten()),
             is_recorded: true,
         },
-        _ => Known { etag: None, last_modified: date(there), is_recorded: false },
+        None => Known { etag: None, last_modified: date(there), is_recorded: false },
     })
 }
 
@@ -77,4 +83,86 @@ fn date(there: &Fingerprint) -> Option<String> {
     let date = SystemTime::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds))?;
     // Beyond the year 9999 there is no way to write it.
     (seconds < 253_402_300_800).then(|| httpdate::fmt_http_date(date))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THERE: Fingerprint =
+        Fingerprint { size: 5, mtime_ns: 1_000_000_000_000_000_000, ino: 7, ctime_ns: 9 };
+
+    fn entry(checksum: bool) -> Entry {
+        Entry {
+            path: "f".into(),
+            urls: vec!["http://h/f".parse().unwrap()],
+            size: None,
+            checksum: checksum.then(|| "md5=900150983cd24fb0d6963f7d28e17f72".parse().unwrap()),
+            modified: None,
+            line: 1,
+        }
+    }
+
+    fn record(entry: &Entry, proof: Proof) -> Record {
+        Record {
+            path: "f".into(),
+            url: "http://h/f".into(),
+            checksum: entry.checksum.clone(),
+            size: THERE.size,
+            mtime_ns: THERE.mtime_ns,
+            ino: THERE.ino,
+            ctime_ns: THERE.ctime_ns,
+            etag: None,
+            last_modified: None,
+            proof,
+        }
+    }
+
+    fn need(entry: &Entry, record: Option<&Record>, there: &Fingerprint) -> Need {
+        decide(entry, record, Some(there), Verify::None, false)
+    }
+
+    #[test]
+    fn a_digest_is_believed_only_of_the_file_that_had_it() {
+        let entry = entry(true);
+        let known = record(&entry, Proof::Digest);
+        assert_eq!(need(&entry, Some(&known), &THERE), Need::Nothing);
+        assert_eq!(decide(&entry, Some(&known), None, Verify::None, false), Need::Fetch);
+        assert_eq!(decide(&entry, Some(&known), Some(&THERE), Verify::All, false), Need::Hash);
+        for other in [
+            Fingerprint { mtime_ns: 0, ..THERE },
+            Fingerprint { ino: 8, ..THERE },
+            Fingerprint { ctime_ns: 10, ..THERE },
+        ] {
+            assert_eq!(need(&entry, Some(&known), &other), Need::Hash);
+        }
+        let lost = record(&entry, Proof::Lost);
+        assert_eq!(need(&entry, Some(&lost), &THERE), Need::Hash);
+        let wanted = Entry { size: Some(6), ..entry };
+        assert_eq!(need(&wanted, Some(&known), &THERE), Need::Fetch);
+    }
+
+    #[test]
+    fn without_a_digest_the_server_is_asked_or_the_file_fetched() {
+        let entry = entry(false);
+        let known = record(&entry, Proof::Length);
+        let asked = |need| match need {
+            Need::Check(known) => known,
+            other => panic!("{other:?}"),
+        };
+        let by_date = asked(need(&entry, Some(&known), &THERE));
+        assert!(by_date.is_recorded && by_date.last_modified.is_some());
+        assert!(!asked(need(&entry, None, &THERE)).is_recorded);
+        let elsewhere = Record { url: "http://h/g".into(), ..known };
+        assert!(!asked(need(&entry, Some(&elsewhere), &THERE)).is_recorded);
+        let lost = record(&entry, Proof::Lost);
+        assert_eq!(need(&entry, Some(&lost), &THERE), Need::Fetch);
+        let dated = Entry {
+            size: Some(5),
+            modified: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)),
+            ..entry
+        };
+        assert_eq!(need(&dated, None, &THERE), Need::Nothing);
+        assert_eq!(need(&dated, Some(&lost), &THERE), Need::Fetch);
+    }
 }

@@ -1,10 +1,9 @@
 //! One entry from its first question to its place in the tree.
 //!
 //! Small bodies are received into one buffer, hashed while they are there, and written in one piece through
-//! the page
-//! cache; what is large goes to the engine, which splits it over lanes. Invariant: a name in the tree gets
-//! only
-//! a file whose length is what the server and the list said and whose digest is the one of the list.
+//! the page cache; what is large goes to the engine, which splits it over lanes. Invariant: a name in the
+//! tree gets only a file whose length is what the server and the list said and whose digest is the one of the
+//! list.
 
 use std::sync::Arc;
 
@@ -160,19 +159,11 @@ impl Runner {
             options: &self.shared.order.options,
             counts: &self.shared.counts,
         };
-        let condition = known.and_then(condition);
-        let was_asked = condition.is_some();
-        let mut heard = asker.ask(&mut route, condition, past_caches).await?;
-        if let (Heard::Same(date), Some(known)) = (&heard, known) {
-            // Who said nothing of the date has said that nothing changed since; that is enough only where we
-            // fetched the file ourselves.
-            if known.is_recorded || (date.is_some() && *date == known.last_modified) {
-                return Ok(Done::Ended(self.unchanged(entry, None)?));
-            }
-            debug_assert!(was_asked);
-            heard = asker.ask(&mut route, None, past_caches).await?;
-        }
-        match heard {
+        // That nothing has changed since a date says nothing of a file that somebody else has put there, nor
+        // of its size: then the answer has to name both.
+        let condition = known.filter(|known| known.is_recorded).and_then(condition);
+        match asker.ask(&mut route, condition, past_caches).await? {
+            Heard::Same if known.is_some() => Ok(Done::Ended(self.unchanged(entry, None)?)),
             Heard::Body(answer, response) => self.body(entry, known, answer, *response).await,
             Heard::Empty(version) => {
                 check_size(entry, Some(0))?;
@@ -186,7 +177,7 @@ impl Runner {
                 let hasher = entry.checksum.as_ref().map(|wanted| Hasher::new(wanted.algo()));
                 Ok(Done::Ended(self.publish(entry, &version, draft, hasher, 0)?))
             }
-            Heard::Same(_) => {
+            Heard::Same => {
                 let message = "the server says that nothing changed, and was not asked";
                 Err(Error::new(Kind::Protocol, message).into())
             }

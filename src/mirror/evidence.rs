@@ -92,6 +92,7 @@ pub(super) fn blame(trouble: &Trouble) -> Ended {
         (Some(StatusCode::FORBIDDEN), _) => Ended::Refused,
         (_, Kind::Unavailable) => Ended::Busy { retry_after: trouble.error.wait_asked() },
         (_, Kind::Connect | Kind::Reset | Kind::Resolve | Kind::Stall | Kind::Tls) => Ended::Broken,
+        (None, Kind::LocalIo | Kind::Permission | Kind::Exists) => Ended::Unasked,
         _ => Ended::Final,
     }
 }

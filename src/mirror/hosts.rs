@@ -152,7 +152,7 @@ impl Hosts {
         let courtesy = &mut inner.hosts[claim.host].courtesy;
         let now = Instant::now();
         for _ in 1..claim.connections {
-            courtesy.ended(Ended::Good, now);
+            courtesy.ended(Ended::Unasked, now);
         }
         match claim.is_lost {
             true => Verdict::Final,

@@ -15,8 +15,8 @@ use crate::wire::{Request, Response, Route};
 
 /// What a server answered.
 pub(super) enum Heard {
-    /// The version that was named is still the one (304); with its date, as it came.
-    Same(Option<String>),
+    /// The version that was named is still the one (304).
+    Same,
     /// The body follows.
     Body(Answer, Box<Response>),
     /// The file has no bytes.
@@ -65,10 +65,8 @@ impl Asker<'_> {
             let response = client.ask(self.io, &request, None).await?;
             let status = response.status;
             if status == StatusCode::NOT_MODIFIED && condition.is_some() {
-                let date = response.headers.get(http::header::LAST_MODIFIED);
-                let date = date.and_then(|date| date.to_str().ok()).map(ToOwned::to_owned);
                 response.drain(client, RECEIVE_SLICE).await;
-                return Ok(Heard::Same(date));
+                return Ok(Heard::Same);
             }
             let head = Head { status, http: response.http, headers: &response.headers };
             let ask = Ask { range: None };
@@ -108,7 +106,7 @@ impl Asker<'_> {
     ) -> Result<(Vec<u8>, Option<String>, url::Url), Trouble> {
         let (answer, mut response) = match self.ask(&mut route, None, false).await? {
             Heard::Body(answer, response) => (answer, response),
-            Heard::Same(_) | Heard::Empty(_) => return Ok((Vec::new(), None, route.url().clone())),
+            Heard::Same | Heard::Empty(_) => return Ok((Vec::new(), None, route.url().clone())),
         };
         let kind = response.headers.get(http::header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).map(ToOwned::to_owned);

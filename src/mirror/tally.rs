@@ -1,11 +1,9 @@
 //! The books of a run: one ending for every entry, counted, told in the results, and in the journal for the
-//! next
-//! run.
+//! next run.
 //!
 //! Invariant: an entry has one terminal state, and the counts are those of the lines in the results. The
-//! journal
-//! never says that something is durable which was renamed after the sync of the tree began: what comes in
-//! between waits.
+//! journal never says that something is durable which was renamed after the sync of the tree began: what
+//! comes in between waits.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

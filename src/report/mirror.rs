@@ -46,6 +46,12 @@ struct Numbers {
     requests: u64,
 }
 
+/// What a notice says.
+#[derive(Serialize)]
+struct Message<'a> {
+    message: &'a str,
+}
+
 impl MirrorReport {
     /// A report on `output`.
     pub(crate) fn new(style: &Style, output: Output) -> Self {
@@ -144,11 +150,7 @@ impl MirrorReport {
                     if self.chats() {
                         self.line(&format!("ringpull: {message}"));
                     }
-                    #[derive(Serialize)]
-                    struct Body<'a> {
-                        message: &'a str,
-                    }
-                    self.event("notice", Body { message });
+                    self.event("notice", Message { message });
                 }
                 _ => {}
             }
@@ -159,7 +161,9 @@ impl MirrorReport {
     pub(crate) fn sealed(&mut self, sealed: &Sealed, is_dry: bool) {
         self.bar = None;
         if let Some(why) = &sealed.not_deleted {
-            self.line(&format!("ringpull: nothing was removed: {why}"));
+            let message = format!("nothing was removed: {why}");
+            self.line(&format!("ringpull: {message}"));
+            self.event("notice", Message { message: &message });
         }
         if self.chats() {
             let time = self.begun.elapsed();

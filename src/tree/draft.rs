@@ -2,11 +2,9 @@
 //!
 //! Where the file system can, it is a file without a name in the directory that it belongs to (`O_TMPFILE`,
 //! open(2)): there is nothing to clear away after a kill, and the file system puts it where it puts the
-//! others
-//! of the directory. All files of a mirror made in one directory would be looked for room in one corner of
-//! the
-//! disk: 10,000 of them took three times the system time on ext4. Elsewhere it has a number in a directory of
-//! ours.
+//! others of the directory. All files of a mirror made in one directory would be looked for room in one
+//! corner of the disk: 10,000 of them took three times the system time on ext4. Elsewhere it has a number in
+//! a directory of ours.
 
 use std::fs::File;
 use std::io;

@@ -299,8 +299,7 @@ impl Tree {
 }
 
 /// Opens a directory beneath another, over no symbolic link (openat2(2), Linux 5.6); part by part where a
-/// filter
-/// does not know that call.
+/// filter does not know that call.
 fn open_beneath(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let rule = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
