@@ -129,11 +129,11 @@ impl Courtesy {
     pub(crate) fn ended(&mut self, ended: Ended, now: Instant) -> Verdict {
         self.in_flight = self.in_flight.saturating_sub(1);
         match ended {
-            Ended::Good => self.good(),
+            Ended::Good => self.good(now),
             Ended::Final => {
                 // It is there, and it is no refusal of ours.
-                (self.broken, self.paused) = (0, None);
-                self.refusals = 0;
+                (self.broken, self.refusals) = (0, 0);
+                self.end_pause(now);
                 Verdict::Final
             }
             Ended::Refused => self.refused(now),
@@ -150,9 +150,9 @@ impl Courtesy {
         }
     }
 
-    fn good(&mut self) -> Verdict {
+    fn good(&mut self, now: Instant) -> Verdict {
         (self.was_good, self.refusals, self.broken, self.pauses) = (true, 0, 0, 0);
-        self.paused = None;
+        self.end_pause(now);
         self.clean += 1;
         if self.clean >= self.allowed && self.allowed < self.cap {
             (self.allowed, self.clean) = (self.allowed + 1, 0);
@@ -210,6 +210,11 @@ impl Courtesy {
             self.lowered = Some(now);
             self.allowed = (self.allowed / 2).max(1);
         }
+    }
+
+    /// Ends a pause that is over; an answer that was under way before it says nothing of it.
+    fn end_pause(&mut self, now: Instant) {
+        self.paused = self.paused.filter(|until| *until > now);
     }
 
     fn pause(&mut self, now: Instant, wait: Duration) {

@@ -167,14 +167,16 @@ fn trusted(file: BufReader<File>) -> Trust {
     let Some(begin) = frames.next() else { return Trust::default() };
     let is_this_boot = begin.split_first() == Some((&BEGIN, boot().as_bytes()));
     let mut end = frame_bytes(&begin);
-    let mut durable = end;
+    let (mut durable, mut is_doubtful) = (end, false);
     while let Some(frame) = frames.next() {
         end += frame_bytes(&frame);
         if frame == [CHECKPOINT] {
             durable = end;
         }
+        is_doubtful |= frame == [DOUBT];
     }
-    Trust { end, believed: if is_this_boot { end } else { durable }, durable }
+    let is_all = is_this_boot && !is_doubtful;
+    Trust { end, believed: if is_all { end } else { durable }, durable }
 }
 
 /// Has a frame tell that its file may never have reached the disk.
@@ -231,6 +233,14 @@ impl Journal {
         self.out.flush()
     }
 
+    /// A sync has failed: what was told since the last checkpoint is not to be believed, not even in this
+    /// boot.
+    pub(crate) fn doubt(&mut self) -> io::Result<()> {
+        put_frame(&mut self.out, &[DOUBT])?;
+        self.out.flush()?;
+        self.out.get_ref().sync_data()
+    }
+
     /// All that was told so far is on disk, it itself and the files.
     pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
         put_frame(&mut self.out, &[CHECKPOINT])?;
@@ -244,3 +254,4 @@ const BEGIN: u8 = 1;
 const DONE: u8 = 2;
 const GONE: u8 = 3;
 const CHECKPOINT: u8 = 4;
+const DOUBT: u8 = 5;

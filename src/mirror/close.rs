@@ -88,7 +88,7 @@ pub(super) fn live(
             .map(|rate| Mutex::new(Throttle::new(rate, Instant::now()))),
     });
     let ended = if is_work_left { fetch(&shared, begun) } else { Ok(()) };
-    seal(&shared, &state, is_work_left, ended)
+    seal(&shared, &state, ended)
 }
 
 /// Takes the state: whoever fills the directory is alone there, wherever the state is kept.
@@ -149,11 +149,12 @@ fn fetch(shared: &Arc<Shared>, begun: Instant) -> Result<()> {
 }
 
 /// Makes durable what there is, and says how it ended.
-fn seal(shared: &Arc<Shared>, state: &State, was_work: bool, ended: Result<()>) -> Result<Sealed> {
+fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>) -> Result<Sealed> {
     let (tally, counts, order) = (&shared.tally, &shared.counts, &shared.order);
     counts.set_stage(Stage::Syncing);
     // Whatever else went wrong, the next run need not do again what landed.
-    let synced = if was_work { shared.keep() } else { tally.flush() };
+    // A run that finds nothing to do vouches for what is there, too.
+    let synced = shared.keep();
     let failure = ended.err().or_else(|| shared.hosts.failure()).or_else(|| synced.err());
     let is_stopped = shared.stopper.is_stopped();
     if let Some(error) = failure {
@@ -211,6 +212,9 @@ fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
         )));
     }
     for path in &extra {
+        if shared.stopper.is_stopped() {
+            return Err(Error::new(Kind::Interrupted, "stopped while files were removed"));
+        }
         shared.tree.remove(path)?;
         shared.tally.gone(path)?;
         shared.counts.tell(Event::Detail(format!("removed {}", crate::error::Escaped(path))));

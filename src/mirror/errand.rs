@@ -76,10 +76,15 @@ impl Runner {
             Err(error) => return shared.hosts.fail(error),
         };
         let _in_flight = shared.counts.in_flight();
-        let attempt = match claim.is_lost {
+        let mut attempt = match claim.is_lost {
             true => self.without_host(&claim, &entry).await,
             false => self.attempt(&claim, &entry).await,
         };
+        if let Ok(Done::Ended(Ending::Fetched(record))) = &mut attempt
+            && !claim.is_large
+        {
+            record.url = entry.urls[turn(&claim, &entry)].to_string();
+        }
         let ending = match attempt {
             Ok(Done::Ended(ending)) => {
                 shared.hosts.ended(&claim, Ended::Good);
@@ -152,8 +157,9 @@ impl Runner {
             _ => None,
         };
         // Each attempt goes to the next address, if there are several.
-        let turn = usize::try_from(claim.attempts).unwrap_or(0) % entry.urls.len();
-        let mut route = Route::new(entry.urls[turn].clone(), &entry.urls[0]);
+        let turn = turn(claim, entry);
+        let home = self.shared.order.home(entry);
+        let mut route = Route::new(entry.urls[turn].clone(), home);
         let asker = Asker {
             io: &self.io,
             options: &self.shared.order.options,
@@ -161,9 +167,16 @@ impl Runner {
         };
         // That nothing has changed since a date says nothing of a file that somebody else has put there, nor
         // of its size: then the answer has to name both.
-        let condition = known.filter(|known| known.is_recorded).and_then(condition);
+        // Validators of one address say nothing of another.
+        let condition = known.filter(|known| known.is_recorded && turn == 0).and_then(condition);
         match asker.ask(&mut route, condition, past_caches).await? {
-            Heard::Same if known.is_some() => Ok(Done::Ended(self.unchanged(entry, None)?)),
+            Heard::Same if known.is_some() => match self.shared.tree.stat(&entry.path)? {
+                Some(_) => Ok(Done::Ended(self.unchanged(entry, None)?)),
+                None => {
+                    let message = "the file was removed while the server was asked about it";
+                    Err(Error::new(Kind::Changed, message).into())
+                }
+            },
             Heard::Body(answer, response) => self.body(entry, known, answer, *response).await,
             Heard::Empty(version) => {
                 check_size(entry, Some(0))?;
@@ -208,7 +221,7 @@ impl Runner {
             let message = format!("the file has {size} bytes, and --max-filesize allows {most}");
             return Err(Error::new(Kind::Refused, message).into());
         }
-        let is_split = shared.order.options.limit_rate.is_none();
+        let is_split = shared.order.is_split(entry);
         if is_split && answer.version.size.is_some_and(|size| size > ENTRY_LARGE_BYTES) {
             return Ok(Done::IsLarge);
         }
@@ -346,6 +359,11 @@ impl Runner {
         let there = shared.tree.adopt(&target, &entry.path, entry.modified)?;
         Ok(Ending::Fetched(record(entry, &there, None)))
     }
+}
+
+/// Which of the addresses of an entry is asked.
+fn turn(claim: &Claim, entry: &Entry) -> usize {
+    usize::try_from(claim.attempts).unwrap_or(0) % entry.urls.len()
 }
 
 /// Bytes of a body that are received, hashed and written at once.

@@ -34,8 +34,8 @@ use url::Url;
 pub use self::counts::{Counts, Stage, Standing};
 use crate::engine::Stopper;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::Filter;
 pub use crate::manifest::Format;
+use crate::manifest::{Entry, Filter};
 use crate::options::Options;
 
 /// What to bring in line with what.
@@ -120,6 +120,23 @@ impl Order {
             failures: None,
             options: Options::default(),
         }
+    }
+
+    /// Whose credentials we hold, for an entry: those of the server that the list came from or is relative
+    /// to. Only a list of the user's own may name others.
+    fn home<'a>(&'a self, entry: &'a Entry) -> &'a Url {
+        match (&self.list, &self.base_url) {
+            (_, Some(base)) => base,
+            (List::Url(list), None) => list,
+            _ => &entry.urls[0],
+        }
+    }
+
+    /// Whether an entry that is large may be split over connections by the engine: it knows no other home
+    /// than the address of the entry, and no limit that it shares.
+    fn is_split(&self, entry: &Entry) -> bool {
+        let is_home = self.home(entry).origin() == entry.urls[0].origin();
+        is_home && self.options.limit_rate.is_none()
     }
 
     fn filter(&self) -> Result<Filter> {
@@ -245,6 +262,8 @@ impl Mirror {
 impl Drop for Mirror {
     fn drop(&mut self) {
         self.stopper.stop();
+        // A dry run must not wait for a listener who is gone.
+        self.actions.close();
         self.join();
     }
 }

@@ -181,39 +181,38 @@ async fn visit(
                 return Ok(());
             }
         }
-        for Link { name, url, is_dir, size, modified } in links {
-            let path = format!("{prefix}{name}");
-            if is_dir && !filter.enters(&path) {
-                continue;
-            }
-            if is_dir {
-                if left.len() >= DIRECTORIES_LEFT_MAX {
-                    let message = "the index has too many directories";
-                    return Err(
-                        Error::new(Kind::Protocol, message).hint("mirror its parts by themselves")
-                    );
-                }
-                left.push_back((url, format!("{path}/")));
-                continue;
-            }
-            line += 1;
+        for link in links {
+            let path = format!("{prefix}{}", link.name);
             let found = match manifest::check_path(&path) {
-                Ok(()) => Found::Entry(Entry {
-                    path,
-                    urls: vec![url],
-                    size,
-                    checksum: None,
-                    modified,
-                    line,
-                }),
-                Err(why) => Found::Bad(BadLine { line, path: Some(path), why: why.into() }),
+                Ok(()) if link.is_dir && !filter.enters(&path) => continue,
+                Ok(()) if link.is_dir && left.len() >= DIRECTORIES_LEFT_MAX => {
+                    let message = "the index has too many directories";
+                    let error = Error::new(Kind::Protocol, message);
+                    return Err(error.hint("mirror its parts by themselves"));
+                }
+                Ok(()) if link.is_dir => {
+                    left.push_back((link.url, format!("{path}/")));
+                    continue;
+                }
+                Ok(()) => Found::Entry(listed_entry(path, link, line + 1)),
+                // Also ends a server that has a directory below every other.
+                Err(why) => {
+                    Found::Bad(BadLine { line: line + 1, path: Some(path), why: why.into() })
+                }
             };
+            line += 1;
             if tell.send(Ok(found)).is_err() {
                 return Ok(());
             }
         }
     }
     Ok(())
+}
+
+/// The entry that a link of an index makes.
+fn listed_entry(path: String, link: Link, line: u64) -> Entry {
+    let Link { url, size, modified, .. } = link;
+    Entry { path, urls: vec![url], size, checksum: None, modified, line }
 }
 
 /// A page, after a few attempts.
@@ -285,7 +284,7 @@ pub(super) fn compare(
         }
         // A file that is there may be the right one still, and then nothing large comes.
         let is_large = need == Need::Fetch
-            && order.options.limit_rate.is_none()
+            && order.is_split(&entry)
             && entry.size.is_some_and(|size| size > ENTRY_LARGE_BYTES);
         let task = Task { ordinal, position, need };
         let pushed = filling.push(&host, is_large, &task);

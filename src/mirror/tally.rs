@@ -50,6 +50,8 @@ struct Books {
     results: Option<Lines>,
     failures: Option<Lines>,
     unsynced_bytes: u64,
+    /// A sync has failed: nobody knows what it has lost.
+    is_doubtful: bool,
 }
 
 /// A file of lines that gets its name when it is whole.
@@ -120,7 +122,8 @@ impl Tally {
         counts: Arc<Counts>,
     ) -> Self {
         let states = (0..entries).map(|_| AtomicU8::new(PENDING)).collect();
-        let books = Books { journal, held: None, results, failures, unsynced_bytes: 0 };
+        let books =
+            Books { journal, held: None, results, failures, unsynced_bytes: 0, is_doubtful: false };
         Self { states, books: Mutex::new(books), counts }
     }
 
@@ -199,13 +202,24 @@ impl Tally {
         {
             let mut books = self.books();
             books.journal.flush().map_err(journal_failed)?;
+            if books.is_doubtful {
+                return Err(Error::new(
+                    Kind::LocalIo,
+                    "an earlier sync of the directory has failed",
+                ));
+            }
             books.held = Some(Vec::new());
             books.unsynced_bytes = 0;
         }
         let synced = sync();
         let mut books = self.books();
         let held = books.held.take().unwrap_or_default();
-        synced?;
+        if let Err(error) = synced {
+            // The next sync would succeed, and vouch for what this one has lost.
+            books.is_doubtful = true;
+            books.journal.doubt().map_err(journal_failed)?;
+            return Err(error);
+        }
         books.journal.checkpoint().map_err(journal_failed)?;
         held.iter().try_for_each(|record| books.journal.done(record)).map_err(journal_failed)
     }

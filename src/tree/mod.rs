@@ -30,6 +30,8 @@ use crate::limits::MODIFIED_MAX;
 /// A directory and all beneath it.
 pub(crate) struct Tree {
     root: OwnedFd,
+    /// For syncfs(2), which tells a failed write-back once to each descriptor that was open before it.
+    synced: OwnedFd,
     path: PathBuf,
     /// Where drafts are made.
     drafts: OwnedFd,
@@ -76,7 +78,10 @@ impl Tree {
         let path = std::fs::canonicalize(path).map_err(|error| failed("open", path, error))?;
         let (number, directories) = (AtomicU64::new(0), Mutex::default());
         let has_unnamed = draft::has_unnamed(&drafts);
-        Ok(Self { root, path, drafts, has_unnamed, number, directories })
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let synced = rustix::fs::openat(&root, ".", flags, Mode::empty())
+            .map_err(|error| failed("open", &path, error.into()))?;
+        Ok(Self { root, synced, path, drafts, has_unnamed, number, directories })
     }
 
     /// Where it is, without a symbolic link on the way.
@@ -211,9 +216,7 @@ impl Tree {
     pub(crate) fn sync(&self) -> Result<()> {
         let sync = || -> io::Result<()> {
             fault::check("sync")?;
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            // A path descriptor cannot be synced.
-            Ok(rustix::fs::syncfs(rustix::fs::openat(&self.root, ".", flags, Mode::empty())?)?)
+            Ok(rustix::fs::syncfs(&self.synced)?)
         };
         sync().map_err(|error| Error::local("sync", &self.path, error))
     }
@@ -302,7 +305,11 @@ impl Tree {
 /// filter does not know that call.
 fn open_beneath(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let rule = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    // What is mounted below is another file system: nothing could be renamed there, nor synced.
+    let rule = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
     match rustix::fs::openat2(root, path, flags, Mode::empty(), rule) {
         Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {}
         Err(rustix::io::Errno::NAMETOOLONG) => {}
