@@ -203,6 +203,10 @@ fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
     if shared.catalog.len() == 0 {
         return Ok(Err("the list is empty".into()));
     }
+    if shared.tree.folds_case() {
+        // What the list calls README may stand there as Readme.
+        return Ok(Err("the file system does not tell upper from lower case".into()));
+    }
     let extra = extraneous(&shared.order, &shared.catalog, &shared.tree, state.directory())?;
     let most = shared.order.max_delete.unwrap_or(DELETE_FILES_MIN.max(shared.catalog.len() / 10));
     let count = crate::units::wide(extra.len());

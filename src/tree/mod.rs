@@ -190,6 +190,16 @@ impl Tree {
         adopted.ok_or_else(|| not_a_file(path))
     }
 
+    /// Whether one file answers to names that differ in case alone, or nobody can tell.
+    pub(crate) fn folds_case(&self) -> bool {
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&self.drafts, "case", flags, Mode::from_raw_mode(0o600));
+        let other = rustix::fs::statat(&self.drafts, "CASE", AtFlags::SYMLINK_NOFOLLOW);
+        // What stays is cleared away by the next run.
+        let _ = rustix::fs::unlinkat(&self.drafts, "case", AtFlags::empty());
+        made.is_err() || !matches!(other, Err(rustix::io::Errno::NOENT))
+    }
+
     /// Removes a file, and the directories that are empty by that.
     pub(crate) fn remove(&self, path: &str) -> Result<()> {
         let remove = || -> io::Result<()> {

@@ -31,6 +31,16 @@ fn drafts_with_and_without_a_name_do_the_same() {
 }
 
 #[test]
+fn a_file_system_that_tells_upper_from_lower_case_is_known_as_such() {
+    let (directory, tree) = tree();
+    let twin = directory.path().join("tree/.ringpull/drafts/CASE");
+    assert!(!tree.folds_case());
+    // As if both names were one file.
+    std::fs::write(&twin, "").unwrap();
+    assert!(tree.folds_case());
+}
+
+#[test]
 fn a_directory_that_somebody_removes_is_made_again() {
     let (directory, tree) = tree();
     put(&tree, "a/f", b"").unwrap();
