@@ -297,3 +297,25 @@ fn a_redirect_is_followed_and_the_file_is_called_as_the_list_says() {
     place.assert_holds(&wanted);
     place.run(&["list.tsv"]).assert_ends(0, &[("unchanged", 1)]);
 }
+
+#[test]
+fn credentials_go_to_the_server_that_the_list_came_from_and_to_no_other_in_it() {
+    let file = File::new(300);
+    let other = Origin::new().file("/b", file).start();
+    let there = other.url("/b");
+    let origin = Origin::new()
+        .file("/a", file)
+        .at("/list.tsv", move |_| {
+            let list = format!("url\tpath\n/a\ta\n{there}\tb\n").into_bytes();
+            Reply::status("200 OK")
+                .set("Content-Length", &list.len().to_string())
+                .body(crate::origin::Body::Bytes(list))
+        })
+        .start();
+    let place = Place::new();
+    place
+        .run(&[origin.url("/list.tsv").as_str(), "-H", "X-Secret: s", "--retries", "0"])
+        .assert_code(0);
+    assert!(origin.log().iter().all(|request| request.header("x-secret") == Some("s")));
+    assert_eq!(other.log()[0].header("x-secret"), None);
+}
