@@ -4,10 +4,12 @@
 //! stage ends in two steps: it is *cancelled*, which every lane sees at its next step, and it is *over*
 //! when the last lane at work has let go: no write of an old stage is in flight when a new one begins.
 
+mod at_work;
 mod job;
 mod race;
 mod state;
 
+pub(crate) use at_work::AtWork;
 pub(crate) use job::Job;
 pub(crate) use race::{Asker, Making, Step};
 
@@ -81,9 +83,6 @@ pub(crate) enum Deal {
     Fetch(Arc<Job>, Lease),
 }
 
-/// A lane at work. Dropping it says that the lane has let go of everything.
-pub(crate) struct AtWork<'a>(&'a Board);
-
 impl Board {
     pub(crate) fn new(
         rules: Rules,
@@ -107,7 +106,7 @@ impl Board {
                 }
                 if let Some(deal) = state.deal(asker, self.rules.window, Instant::now()) {
                     state.at_work += 1;
-                    return Some((deal, AtWork(self)));
+                    return Some((deal, AtWork::new(self)));
                 }
                 state.may_fall_late()
             };
@@ -212,29 +211,6 @@ impl Board {
         let goes_on = possible && allowed;
         self.end_stage(state, if goes_on { Next::Unprobed } else { Next::Over(Err(error)) });
         goes_on
-    }
-
-    /// The server objected to one connection. Returns whether the lane should retire, because others are at
-    /// work.
-    pub(crate) fn objected(&self, now: Instant) -> bool {
-        let mut state = self.lock();
-        let others = state.at_work.saturating_sub(1);
-        let retire = others > 0 && state.pace.objected(now);
-        if retire {
-            // Otherwise the lane would be dealt the same lease at once.
-            state.lanes_max = state.lanes_max.min(others);
-        }
-        retire
-    }
-
-    /// A lane has run out of attempts. Returns whether it should retire, because others are at work.
-    pub(crate) fn retire(&self) -> bool {
-        let mut state = self.lock();
-        let others = state.at_work.saturating_sub(1);
-        if others > 0 {
-            state.lanes_max = state.lanes_max.min(others);
-        }
-        others > 0
     }
 
     /// No lane asks this origin for so long: it wanted us to wait.
@@ -354,18 +330,6 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.at_work -= 1;
-        if matches!(state.stage, Stage::Probing) && state.at_work == 0 {
-            // The prober let go without a word: somebody else must ask.
-            state.stage = Stage::Unprobed;
-        }
-        self.0.settle(state);
     }
 }
 

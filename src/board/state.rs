@@ -16,6 +16,8 @@ use crate::throttle::Throttle;
 pub(super) struct State {
     pub(super) stage: Stage,
     pub(super) at_work: u32,
+    /// Of those at work, the ones that retire as soon as they have let go.
+    pub(super) retiring: u32,
     pub(super) manner: Manner,
     pub(super) pace: Pace,
     /// Lanes that the server has been found to bear.
@@ -52,6 +54,7 @@ impl State {
         Self {
             stage: Stage::Unprobed,
             at_work: 0,
+            retiring: 0,
             manner,
             pace,
             lanes_max: u32::MAX,
@@ -118,6 +121,11 @@ impl State {
             }
         }
         lease.inspect(|lease| plan.begun(lease.id, now))
+    }
+
+    /// Lanes at work that do not retire.
+    pub(super) fn staying(&self) -> u32 {
+        self.at_work - self.retiring
     }
 
     /// Connections that there may be at present. Where it is one, it stays one.

@@ -57,10 +57,11 @@ impl Haul<'_> {
         }
         // The lanes ahead wait for this block, and nobody else has it.
         let is_needed = self.job.sink.is_in_order() && !board.is_shared(&self.job, self.index());
-        if has_run_out(&error) && !is_needed && board.retire() {
+        if has_run_out(&error) && !is_needed && self.at_work.retire() {
             return false;
         }
-        let error = match is_objection(error.kind(), since) && board.objected(Instant::now()) {
+        let error = match is_objection(error.kind(), since) && self.at_work.objected(Instant::now())
+        {
             true if !is_needed => return false,
             true => {
                 let wait = error.wait_asked();
@@ -81,7 +82,7 @@ impl Haul<'_> {
                 *tries = Tries::new(tries.fetch());
                 true
             }
-            Verdict::GiveUp(_) if !is_needed && board.retire() => false,
+            Verdict::GiveUp(_) if !is_needed && self.at_work.retire() => false,
             Verdict::GiveUp(error) => {
                 board.fail(error);
                 false

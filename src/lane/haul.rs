@@ -18,6 +18,7 @@ use crate::units::{narrow, rate, wide};
 /// One lease on its way.
 pub(super) struct Haul<'a> {
     pub(super) lane: &'a mut Lane,
+    pub(super) at_work: &'a AtWork<'a>,
     pub(super) job: Arc<Job>,
     pub(super) lease: Lease,
     /// File offset of the next byte.
@@ -51,14 +52,19 @@ impl From<Error> for Stop {
 }
 
 impl<'a> Haul<'a> {
-    pub(super) fn new(lane: &'a mut Lane, job: Arc<Job>, lease: Lease) -> Self {
+    pub(super) fn new(
+        lane: &'a mut Lane,
+        at_work: &'a AtWork<'a>,
+        job: Arc<Job>,
+        lease: Lease,
+    ) -> Self {
         let (cursor, end) = bounds(lane, &job, &lease);
         let (block, writes) = (None, Writes::default());
-        Self { lane, job, lease, cursor, end, block, writes, replaced: 0, refusals: 0 }
+        Self { lane, at_work, job, lease, cursor, end, block, writes, replaced: 0, refusals: 0 }
     }
 
     /// Works until the lease has landed or was given back. `first` is an answer that is there already.
-    pub(super) async fn run(mut self, first: Option<(Answer, Box<Response>)>, _: &AtWork<'_>) {
+    pub(super) async fn run(mut self, first: Option<(Answer, Box<Response>)>) {
         self.job.sink.prepare(&self.lane.io, &self.lane.pool);
         self.bring(first).await;
         while let Some(more) = self.settle_all().await {

@@ -82,7 +82,7 @@ impl Lane {
             match deal {
                 Deal::Probe(manner) => self.probe(manner, &at_work).await,
                 Deal::Fetch(job, lease) => {
-                    Haul::new(&mut self, job, lease).run(None, &at_work).await;
+                    Haul::new(&mut self, &at_work, job, lease).run(None).await;
                 }
             }
         }
@@ -221,7 +221,7 @@ impl Lane {
                 let serves = plan.first_free().is_some_and(|free| free.start == answer.offset);
                 let blocks = if serves { blocks } else { 0 };
                 if let Some(lease) = self.board.run(Arc::clone(&job), plan, blocks) {
-                    Haul::new(self, job, lease).run(Some((answer, response)), at_work).await;
+                    Haul::new(self, at_work, job, lease).run(Some((answer, response))).await;
                 }
             }
             Ok(Opened::UpToDate(size, verified)) => self.board.up_to_date(size, verified),
