@@ -14,7 +14,7 @@ mod state;
 mod tests;
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -177,9 +177,16 @@ impl Catalog {
     /// The entry at a position that [`Entries::next`] gave.
     pub(crate) fn read_at(&self, position: u64) -> Result<Entry> {
         let read = || -> std::io::Result<Option<Entry>> {
-            let mut length = [0; 4];
-            self.entries.read_exact_at(&mut length, position)?;
-            let mut row = vec![0; narrow(u64::from(u32::from_le_bytes(length)))];
+            // Most rows are short, and come with their length in one read.
+            let mut start = [0; ROW_BYTES_USUAL];
+            let there = narrow(self.end - position).min(ROW_BYTES_USUAL);
+            self.entries.read_exact_at(&mut start[..there], position)?;
+            let (length, start) = start.split_first_chunk::<4>().ok_or(ErrorKind::UnexpectedEof)?;
+            let length = narrow(u64::from(u32::from_le_bytes(*length)));
+            if let Some(row) = start.get(..length) {
+                return Ok(get_entry(&mut Reader(row)));
+            }
+            let mut row = vec![0; length];
             self.entries.read_exact_at(&mut row, position + 4)?;
             Ok(get_entry(&mut Reader(&row)))
         };
@@ -274,5 +281,7 @@ fn damaged(place: &Path) -> Error {
     Error::new(Kind::Internal, format!("what was just written in {} is damaged", Escaped(&place)))
 }
 
+/// Bytes of a row that are read at once with its length.
+const ROW_BYTES_USUAL: usize = 512;
 /// The zero byte behind a path and the line number.
 const LINE_BYTES: usize = 9;

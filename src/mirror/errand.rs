@@ -180,9 +180,9 @@ impl Runner {
             Heard::Body(answer, response) => self.body(entry, known, answer, *response).await,
             Heard::Empty(version) => {
                 check_size(entry, Some(0))?;
-                let there = self.shared.tree.stat(&entry.path)?;
-                if let (Some(known), Some(there)) = (known, &there)
-                    && is_same(known, &version, there)
+                if let Some(known) = known
+                    && let Some(there) = self.shared.tree.stat(&entry.path)?
+                    && is_same(known, &version, &there)
                 {
                     return Ok(Done::Ended(self.unchanged(entry, Some(&version))?));
                 }
@@ -207,9 +207,9 @@ impl Runner {
     ) -> Result<Done, Trouble> {
         let shared = Arc::clone(&self.shared);
         check_size(entry, answer.version.size)?;
-        let there = shared.tree.stat(&entry.path)?;
-        if let (Some(known), Some(there)) = (known, &there)
-            && is_same(known, &answer.version, there)
+        if let Some(known) = known
+            && let Some(there) = shared.tree.stat(&entry.path)?
+            && is_same(known, &answer.version, &there)
         {
             // It does not say 304, and means it.
             response.drain(&shared.order.options.client, RECEIVE_SLICE).await;

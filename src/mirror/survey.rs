@@ -22,7 +22,7 @@ use crate::io::{self, Wanted};
 use crate::limits::{BLOCK_SIZE_MIN, ENTRY_LARGE_BYTES};
 use crate::manifest::{self, BadLine, Entry, Filter, Format, Found, Link, Listing};
 use crate::options::{Options, Target};
-use crate::tree::Tree;
+use crate::tree::{Fingerprint, Tree};
 use crate::wire::Route;
 
 /// Reads the list.
@@ -257,12 +257,13 @@ pub(super) fn compare(
     let mut filling = Filling::new(state);
     catalog.bad_lines(&mut |bad| tally.bad_line(&bad))?;
     let mut entries = catalog.entries();
+    let mut absent = Absent::default();
     while let Some((ordinal, position, entry)) = entries.next()? {
         if ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
             return Err(Error::new(Kind::Interrupted, "stopped while the directory was compared"));
         }
         let record = snapshot.join(&entry.path);
-        let there = match tree.stat(&entry.path) {
+        let there = match absent.stat(tree, &entry.path) {
             Ok(there) => there,
             Err(error) => {
                 tally.end(ordinal, &entry, Ending::Failed(error, 0))?;
@@ -291,6 +292,24 @@ pub(super) fn compare(
         pushed.map_err(|error| Error::local("write", state, error))?;
     }
     filling.finish().map_err(|error| Error::local("write", state, error))
+}
+
+/// The directory that was last looked for in vain: what lies in it comes next, and is not looked for.
+#[derive(Default)]
+struct Absent(Option<String>);
+
+impl Absent {
+    fn stat(&mut self, tree: &Tree, path: &str) -> Result<Option<Fingerprint>> {
+        let parent = path.rsplit_once('/').map(|(parent, _)| parent);
+        if parent.is_some() && parent == self.0.as_deref() {
+            return Ok(None);
+        }
+        let there = tree.stat(path)?;
+        if there.is_none() && !tree.has_directory_of(path)? {
+            self.0 = parent.map(ToOwned::to_owned);
+        }
+        Ok(there)
+    }
 }
 
 /// What a dry run says of a need.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{DRAFTS, OURS, Tree};
 use crate::error::{Error, Result};
@@ -110,8 +111,15 @@ fn unnamed(directory: &OwnedFd) -> io::Result<File> {
     Ok(rustix::fs::openat(directory, ".", flags, Mode::from_raw_mode(0o666))?.into())
 }
 
-/// Gives a file without a name one (open(2), `O_TMPFILE`, for those without CAP_DAC_READ_SEARCH).
+/// Gives a file without a name one (open(2), `O_TMPFILE`).
+///
+/// Through its descriptor, which saves the kernel a walk through /proc (3 us of 40 for a small file). Before
+/// Linux 6.10 that takes CAP_DAC_READ_SEARCH, and whoever lacks it is told that there is no such file.
 fn link(file: &File, directory: &OwnedFd, name: &str) -> io::Result<()> {
+    match rustix::fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH) {
+        Err(Errno::NOENT) => {}
+        done => return Ok(done?),
+    }
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(rustix::fs::linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW)?)
 }

@@ -116,6 +116,12 @@ impl Tree {
         }
     }
 
+    /// Whether there is a directory in which a path would be.
+    pub(crate) fn has_directory_of(&self, path: &str) -> Result<bool> {
+        let found = self.directory_of(path, false);
+        found.map(|found| found.is_some()).map_err(|error| failed("look for", path, error))
+    }
+
     /// Opens a file to read it.
     pub(crate) fn read(&self, path: &str) -> Result<File> {
         let open = || -> io::Result<File> {
