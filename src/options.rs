@@ -141,7 +141,7 @@ pub enum Write {
 /// Which kernel interface moves the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IoChoice {
-    /// io_uring where the kernel allows it, epoll elsewhere.
+    /// io_uring where the kernel allows it and something is written, epoll elsewhere.
     #[default]
     Auto,
     /// io_uring or an error.

@@ -14,7 +14,7 @@ use crate::fetch::{self, Fetch};
 use crate::io::{self, Io, Wanted, uring};
 use crate::lane::{Lane, Pulse};
 use crate::limits::{CONNECTIONS_AUTO_MAX, POOL_BLOCKS_PER_LANE, POOL_BYTES_MAX, THREADS_MAX};
-use crate::options::{Connections, IoChoice, Options};
+use crate::options::{Connections, IoChoice, Options, Write};
 
 /// The lane threads of one download.
 pub(crate) struct Crew {
@@ -174,8 +174,12 @@ impl Backend {
 
 /// Whether to use io_uring; says once why not where that was not the caller's choice.
 fn choose(fetch: &Fetch) -> Result<Wanted> {
-    if fetch.options.io == IoChoice::Epoll {
-        return Ok(Wanted::Epoll);
+    let throws_away = fetch.options.write == Write::Discard;
+    match fetch.options.io {
+        IoChoice::Epoll => return Ok(Wanted::Epoll),
+        // With nothing to write a ring is a detour: epoll takes 0.55 of its time and 0.7 of its CPU time.
+        IoChoice::Auto if throws_away => return Ok(Wanted::Epoll),
+        IoChoice::Auto | IoChoice::Uring => {}
     }
     crate::sys::raise_memlock();
     match (uring::probe(), fetch.options.io) {

@@ -63,6 +63,21 @@ fn f09_the_backend_in_use_stands_in_the_json() {
 }
 
 #[test]
+fn what_is_thrown_away_needs_no_ring_unless_one_is_asked_for() {
+    let origin = origin();
+    let backend = |args: &[&str]| {
+        let run = Run::new(&origin.url("/f.bin")).args(["--json", "--write", "discard"]);
+        let outcome = run.args(args).finish();
+        outcome.assert_code(0);
+        outcome.event("done")["io"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(backend(&[]), "epoll");
+    for &io in backends() {
+        assert_eq!(backend(&["--io", io]), io);
+    }
+}
+
+#[test]
 fn f10_refused_registration_of_memory_does_not_matter() {
     let origin = origin();
     for errno in [libc::EPERM, libc::ENOMEM, libc::ENOSYS] {
