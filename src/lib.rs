@@ -58,7 +58,7 @@
 //!            fault(any of these fails on demand)  crash(the program dies on demand): for tests alone
 //! 1 rules    plan  gate  retry  pace(connection count)  throttle(rate)  stragglers  alternates(choice)
 //!            name  holds(who wants to be left alone)  renewal(who asks again for an expired address)
-//!            courtesy(how much a host of a mirror is asked)
+//!            courtesy(how much a host of a mirror is asked)  tempo(how often)
 //! 0 words    error  units  meter  limits
 //! ```
 //!
@@ -153,6 +153,7 @@ mod plan;
 mod renewal;
 mod retry;
 mod stragglers;
+mod tempo;
 mod throttle;
 
 mod aside;

@@ -243,6 +243,9 @@ pub const FRAME_BYTES_MAX: u64 = 1 << 20;
 /// Hosts of a mirror that have a queue of their own, and what they are allowed to themselves; hosts beyond
 /// share those.
 pub const QUEUES_MAX: usize = 256;
+/// Hosts whose turns a mirror keeps, before it forgets those that nobody waits for: redirects may name any
+/// number.
+pub const TEMPO_HOSTS_MAX: usize = 1024;
 /// Directories of a mirror that are kept open: a descriptor each, below the usual 1024 with room for sockets.
 pub const DIRECTORIES_MAX: usize = 256;
 /// Entries of one host that wait for another attempt, before it gets no new ones: what memory a host that

@@ -5,7 +5,7 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::builder::FalseyValueParser;
 use url::Url;
@@ -62,6 +62,9 @@ pub(crate) struct MirrorArgs {
     /// Most connections to one host
     #[arg(long, value_name = "N", default_value_t = PER_HOST_DEFAULT)]
     per_host: NonZeroU16,
+    /// Most requests a second to one host, such as 5 or 0.5
+    #[arg(long, value_name = "N", value_parser = super::values::request_gap)]
+    request_rate: Option<Duration>,
     /// Keep journal and snapshot in DIR [default: .ringpull in the directory]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -231,6 +234,7 @@ fn order(args: &MirrorArgs, report: &mut MirrorReport) -> Result<Order> {
     };
     order.dry_run = args.dry_run;
     (order.jobs, order.per_host) = (args.jobs, args.per_host);
+    order.request_gap = args.request_rate;
     order.state.clone_from(&args.state);
     order.results.clone_from(&args.results);
     order.failures.clone_from(&args.failures);

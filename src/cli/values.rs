@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -45,6 +46,16 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
         0 => Err("write a rate above 0, or leave the option out".into()),
         rate => Ok(rate),
     }
+}
+
+/// Reads requests a second, and gives the time from one to the next.
+pub(crate) fn request_gap(text: &str) -> Result<Duration, String> {
+    let usage = || "write a number from 0.001 to 100000".to_owned();
+    let number: f64 = text.trim().parse().map_err(|_| usage())?;
+    (0.001..=100_000.0)
+        .contains(&number)
+        .then(|| Duration::from_secs_f64(1.0 / number))
+        .ok_or_else(usage)
 }
 
 /// Reads `ALGO=HEX` or `ALGO:HEX`.

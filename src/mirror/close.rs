@@ -82,6 +82,7 @@ pub(super) fn live(
         tally,
         counts: Arc::clone(counts),
         stopper: stopper.clone(),
+        tempo: order.tempo(),
         throttle: order
             .options
             .limit_rate

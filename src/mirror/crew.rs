@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::{self, Io, Wanted};
 use crate::limits::{BLOCK_SIZE_MIN, THREADS_MAX};
 use crate::options::IoChoice;
+use crate::tempo::Tempo;
 use crate::throttle::Throttle;
 use crate::tree::Tree;
 
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) counts: Arc<Counts>,
     pub(super) stopper: Stopper,
     pub(super) throttle: Option<Mutex<Throttle>>,
+    pub(super) tempo: Option<Mutex<Tempo>>,
 }
 
 impl Shared {

@@ -164,6 +164,7 @@ impl Runner {
             io: &self.io,
             options: &self.shared.order.options,
             counts: &self.shared.counts,
+            tempo: self.shared.tempo.as_ref(),
         };
         // That nothing has changed since a date says nothing of a file that somebody else has put there, nor
         // of its size: then the answer has to name both.

@@ -25,8 +25,8 @@ mod tally;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
@@ -37,6 +37,7 @@ use crate::error::{Error, Kind, Result};
 pub use crate::manifest::Format;
 use crate::manifest::{Entry, Filter};
 use crate::options::Options;
+use crate::tempo::Tempo;
 
 /// What to bring in line with what.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ pub struct Order {
     pub jobs: NonZeroU16,
     /// Most connections to one host.
     pub per_host: NonZeroU16,
+    /// The least time between two requests to one host; `None` for as many as it answers.
+    pub request_gap: Option<Duration>,
     /// Where journal and snapshot are kept; `None` is `.ringpull` in the directory.
     pub state: Option<PathBuf>,
     /// Where to write a line for every entry; `None` is `results.jsonl` beside the journal.
@@ -115,6 +118,7 @@ impl Order {
             dry_run: false,
             jobs: JOBS_DEFAULT,
             per_host: PER_HOST_DEFAULT,
+            request_gap: None,
             state: None,
             results: None,
             failures: None,
@@ -136,7 +140,12 @@ impl Order {
     /// than the address of the entry, and no limit that it shares.
     fn is_split(&self, entry: &Entry) -> bool {
         let is_home = self.home(entry).origin() == entry.urls[0].origin();
-        is_home && self.options.limit_rate.is_none()
+        is_home && self.options.limit_rate.is_none() && self.request_gap.is_none()
+    }
+
+    /// The turns of the hosts, from their first.
+    fn tempo(&self) -> Option<Mutex<Tempo>> {
+        self.request_gap.map(|gap| Mutex::new(Tempo::new(gap)))
     }
 
     fn filter(&self) -> Result<Filter> {

@@ -1,6 +1,7 @@
 //! One question and its answer, redirects followed; and a whole page kept in memory, as indexes are.
 
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -11,6 +12,7 @@ use crate::gate::{self, Answer, Ask, Head, Version};
 use crate::io::{Io, Received};
 use crate::limits::{INDEX_BYTES_MAX, RECEIVE_SLICE};
 use crate::options::Options;
+use crate::tempo::Tempo;
 use crate::wire::{Request, Response, Route};
 
 /// What a server answered.
@@ -42,6 +44,8 @@ pub(super) struct Asker<'a> {
     pub(super) io: &'a Io,
     pub(super) options: &'a Options,
     pub(super) counts: &'a Counts,
+    /// How often a host may be asked; `None` for as often as it answers.
+    pub(super) tempo: Option<&'a Mutex<Tempo>>,
 }
 
 impl Asker<'_> {
@@ -61,6 +65,7 @@ impl Asker<'_> {
                 past_caches,
                 head_timeout: self.options.stall_timeout,
             };
+            self.wait_for_turn(route).await;
             self.counts.add_request();
             let response = client.ask(self.io, &request, None).await?;
             let status = response.status;
@@ -94,6 +99,15 @@ impl Asker<'_> {
             };
             return Err(Trouble { error, status: Some(status) });
         }
+    }
+
+    async fn wait_for_turn(&self, route: &Route) {
+        let Some(tempo) = self.tempo else { return };
+        let wait = {
+            let mut tempo = tempo.lock().unwrap_or_else(PoisonError::into_inner);
+            tempo.turn(&route.url().origin(), Instant::now())
+        };
+        tokio::time::sleep(wait).await;
     }
 
     /// A whole page: its bytes, its kind, and where it was in the end.

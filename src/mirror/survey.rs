@@ -117,12 +117,13 @@ fn walk(
 ) -> Result<()> {
     let (tell, told) = std::sync::mpsc::sync_channel::<Result<Found>>(1024);
     let (options, counts, root) = (order.options.clone(), Arc::clone(counts), url.clone());
-    let (filter, limit) = (filter.clone(), limit.clone());
+    let (filter, limit, tempo) = (filter.clone(), limit.clone(), order.tempo());
     let walker = std::thread::Builder::new().name("ringpull-walk".into()).spawn(move || {
         let pool = crate::block::Pool::new(1, BLOCK_SIZE_MIN);
         let work: io::Work = Box::new(move |io| {
             Box::pin(async move {
-                let asker = Asker { io: &io, options: &options, counts: &counts };
+                let asker =
+                    Asker { io: &io, options: &options, counts: &counts, tempo: tempo.as_ref() };
                 let ended = tokio::select! {
                     biased;
                     ended = visit(&asker, &filter, root, &tell) => ended,

@@ -10,6 +10,7 @@ const FLOORS: [&[&str]; 6] = [
         "gate",
         "retry",
         "name",
+        "tempo",
         "throttle",
         "pace",
         "alternates",

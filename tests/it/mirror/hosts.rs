@@ -1,8 +1,9 @@
 //! Servers that object, flap, lie about lengths, or are not there; and large entries beside small ones.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::runner::Place;
 use super::{bare_table, files, origin_of, sha256, table};
@@ -281,6 +282,31 @@ fn no_more_connections_are_opened_to_a_host_than_allowed() {
     let most = origin.log().iter().map(|request| request.open).max().unwrap();
     assert!(most <= 3, "{most} connections at a time");
     assert!(origin.connections() <= 6, "{} connections for 60 files", origin.connections());
+}
+
+#[test]
+fn a_host_is_not_asked_more_often_than_the_rate_says() {
+    let files = files(5);
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let mut origin = Origin::new();
+    for (path, file) in &files {
+        let times = Arc::clone(&times);
+        origin = origin.bent(&format!("/{path}"), *file, move |_, honest| {
+            times.lock().unwrap().push(Instant::now());
+            honest
+        });
+    }
+    let origin = origin.start();
+    let place = Place::new();
+    place.put("list.tsv", table(&origin, &files));
+    place.run(&["list.tsv", "--request-rate", "10"]).assert_ends(0, &[("fetched", 5)]);
+    place.assert_holds(&files);
+    let times = times.lock().unwrap();
+    // The first may have been late, and the last cannot be early.
+    assert!(times[4] - times[0] > Duration::from_millis(200), "{:?}", times[4] - times[0]);
+    let refused = place.run(&["list.tsv", "--request-rate", "0"]);
+    refused.assert_code(2);
+    assert!(refused.stderr.contains("0.001"), "{}", refused.stderr);
 }
 
 #[test]
