@@ -1,8 +1,12 @@
 //! What there is to count while a run goes on, for whoever looks.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use url::{Position, Url};
+
+use crate::limits::QUEUES_MAX;
 use crate::meter::Event;
 
 /// What there is to count, while a run goes on and at its end.
@@ -15,6 +19,7 @@ pub struct Counts {
     pub(super) bad: AtomicU64,
     duplicates: AtomicU64,
     bytes: AtomicU64,
+    hosts: Mutex<BTreeMap<String, u64>>,
     requests: AtomicU64,
     in_flight: AtomicU64,
     stage: AtomicU8,
@@ -117,8 +122,21 @@ impl Counts {
         self.stage.store(u8::try_from(at).unwrap_or_default(), Relaxed);
     }
 
-    pub(super) fn add_bytes(&self, bytes: u64) {
+    /// Counts body bytes that came from this address.
+    pub(super) fn add_bytes(&self, from: &Url, bytes: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
+        let host = &from[Position::BeforeHost..Position::AfterPort];
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = hosts.get_mut(host) {
+            *known += bytes;
+        } else if hosts.len() < QUEUES_MAX {
+            hosts.insert(host.to_owned(), bytes);
+        }
+    }
+
+    /// Body bytes by host and port, of the first hosts that sent some: at most [`QUEUES_MAX`].
+    pub fn hosts(&self) -> BTreeMap<String, u64> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn add_request(&self) {

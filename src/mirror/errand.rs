@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
 use super::crew::Shared;
 use super::decide::{Known, Need};
 use super::evidence::{
@@ -178,7 +180,9 @@ impl Runner {
                     Err(Error::new(Kind::Changed, message).into())
                 }
             },
-            Heard::Body(answer, response) => self.body(entry, known, answer, *response).await,
+            Heard::Body(answer, response) => {
+                self.body(entry, route.url(), known, answer, *response).await
+            }
             Heard::Empty(version) => {
                 check_size(entry, Some(0))?;
                 if let Some(known) = known
@@ -202,6 +206,7 @@ impl Runner {
     async fn body(
         &mut self,
         entry: &Entry,
+        from: &Url,
         known: Option<&Known>,
         answer: Answer,
         response: Response,
@@ -226,12 +231,13 @@ impl Runner {
         if is_split && answer.version.size.is_some_and(|size| size > ENTRY_LARGE_BYTES) {
             return Ok(Done::IsLarge);
         }
-        self.receive(entry, &answer, response).await
+        self.receive(entry, from, &answer, response).await
     }
 
     async fn receive(
         &mut self,
         entry: &Entry,
+        from: &Url,
         answer: &Answer,
         mut response: Response,
     ) -> Result<Done, Trouble> {
@@ -254,7 +260,7 @@ impl Runner {
                 (result, block) = receive(&mut response, block, max, &mut patience).await;
                 shared.give_back(max - (block.filled() - filled));
                 is_over = result? == Received::End;
-                shared.counts.add_bytes(wide(block.filled() - filled));
+                shared.counts.add_bytes(from, wide(block.filled() - filled));
             }
             is_over |= answer.length == Some(at + wide(block.filled()));
             if is_over || block.is_full() {
@@ -348,10 +354,10 @@ impl Runner {
                 () = tokio::time::sleep(RECEIVE_SLICE) => {}
             }
             let fetched = meter.fetched();
-            shared.counts.add_bytes(fetched.saturating_sub(told));
+            shared.counts.add_bytes(&entry.urls[0], fetched.saturating_sub(told));
             told = told.max(fetched);
         };
-        shared.counts.add_bytes(meter.fetched().saturating_sub(told));
+        shared.counts.add_bytes(&entry.urls[0], meter.fetched().saturating_sub(told));
         let outcome = outcome?;
         if let Err(error) = check_size(entry, Some(outcome.bytes)) {
             let _ = std::fs::remove_file(&target);

@@ -138,7 +138,7 @@ impl Asker<'_> {
                 break;
             }
             page.extend_from_slice(block.bytes());
-            self.counts.add_bytes(crate::units::wide(block.filled()));
+            self.counts.add_bytes(route.url(), crate::units::wide(block.filled()));
             block.clear();
             if page.len() > INDEX_BYTES_MAX {
                 return Err(too_large());

@@ -1,10 +1,12 @@
 //! What a run of `ringpull mirror` tells: a line on a terminal, lines elsewhere, events for programs.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::hosts::{HostNumbers, Hosts};
 use super::output::{Output, tame_json};
 use super::{JSON_EVERY, PLAIN_EVERY, Progress, Style, is_due, words};
 use crate::error::{Error, Escaped};
@@ -22,6 +24,7 @@ pub(crate) struct MirrorReport {
     json_at: Instant,
     last: (Instant, u64),
     rate: f64,
+    hosts: Hosts,
 }
 
 /// An event of `--json`.
@@ -71,6 +74,7 @@ impl MirrorReport {
             json_at: now + JSON_EVERY,
             last: (now, 0),
             rate: 0.0,
+            hosts: Hosts::default(),
         }
     }
 
@@ -111,8 +115,9 @@ impl MirrorReport {
         if since >= RATE_OVER {
             self.rate = rate(standing.bytes.saturating_sub(self.last.1), since);
             self.last = (now, standing.bytes);
+            self.hosts.sample(counts.hosts(), since);
         }
-        let line = progress(&standing, self.rate);
+        let line = progress(&standing, self.rate, &self.hosts);
         if let Some(bar) = &self.bar {
             bar.set_message(line);
             bar.tick();
@@ -128,6 +133,7 @@ impl MirrorReport {
                 phase: &'static str,
                 in_flight: u64,
                 bytes_per_second: u64,
+                hosts: BTreeMap<String, HostNumbers>,
                 #[serde(flatten)]
                 numbers: Numbers,
             }
@@ -135,6 +141,7 @@ impl MirrorReport {
                 phase: name(standing.stage),
                 in_flight: standing.in_flight,
                 bytes_per_second: crate::units::whole_f64(self.rate).unwrap_or(0),
+                hosts: self.hosts.numbers(),
                 numbers: numbers(&standing),
             };
             self.event("progress", body);
@@ -258,8 +265,8 @@ fn name(stage: Stage) -> &'static str {
     }
 }
 
-/// `fetching: 812 of 10000, 3 failed, 6.21 MiB, 4.1 MiB/s, 16 in flight`.
-fn progress(standing: &Standing, rate: f64) -> String {
+/// `fetching: 812 of 10000, 3 failed, 6.21 MiB, 4.1 MiB/s, 16 in flight`, and what comes from each host.
+fn progress(standing: &Standing, rate: f64, hosts: &Hosts) -> String {
     let mut parts = vec![format!("{} of {}", standing.ended(), standing.total)];
     if standing.failed + standing.bad_lines > 0 {
         parts.push(format!("{} failed", standing.failed + standing.bad_lines));
@@ -268,6 +275,7 @@ fn progress(standing: &Standing, rate: f64) -> String {
         parts.push(show_size(standing.bytes));
         parts.push(show_rate(rate));
         parts.push(format!("{} in flight", standing.in_flight));
+        parts.extend(hosts.fastest());
     }
     format!("{}: {}", name(standing.stage), parts.join(", "))
 }

@@ -6,6 +6,7 @@
 
 mod bar;
 mod frame;
+mod hosts;
 mod json;
 mod mirror;
 mod output;
