@@ -50,8 +50,7 @@ def run(bench, case, sets, rows, rounds):
     """Runs all rounds, and adds samples to the rows; gives how busy the machine was between them."""
     busy = []
     for number in range(rounds + 1):
-        order = turned(rows, number * len(case.parts))
-        order = order[::-1] if number % 2 else order
+        order = turned(rows, number, len(case.parts))
         told = [turn(bench, case, sets, row, number, rows.index(row)) for row in order if not row["failed"]]
         busy.append(machine.busy(0.2))
         title = f"round {number} of {rounds}" if number else "warm-up"
@@ -59,10 +58,10 @@ def run(bench, case, sets, rows, rounds):
     return busy
 
 
-def turned(rows, number):
-    """The rows, beginning with another one in each round."""
-    at = number % len(rows)
-    return rows[at:] + rows[:at]
+def turned(rows, number, parts):
+    """The rows, beginning with another program in each round, and backwards in every other one."""
+    begin, step = number * parts, -1 if number % 2 else 1
+    return [rows[(begin + step * at) % len(rows)] for at in range(len(rows))]
 
 
 def turn(bench, case, sets, row, number, index):

@@ -88,10 +88,16 @@ def marks(case):
             "says": says.format(first=first["name"], best=best, files=case["files"]),
             "limit": limit["limit"],
             "values": values,
-            "measured": spread(values, digits) if values else "nothing",
+            "measured": told(values, digits),
             "met": ("yes" if median(values) <= limit["limit"] else "no") if values else "not known",
         })
     return found
+
+
+def told(values, digits):
+    if len(values) > 1:
+        return spread(values, digits)
+    return f"{values[0]:.{digits}f}" if values else "nothing"
 
 
 def reached(what, case, first, others):
