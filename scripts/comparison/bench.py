@@ -96,6 +96,10 @@ class Bench:
         """What a line takes in an empty directory, what it prints, and how it failed, if it did."""
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
+        return self.measure_there(line, place, fresh_bytes)
+
+    def measure_there(self, line, place, fresh_bytes):
+        """The same in a directory as it is."""
         subprocess.run(["sync", "-f", str(place)], check=True)
         machine.touch_memory(fresh_bytes)
         log, err = self.scratch / "log", self.scratch / "err"

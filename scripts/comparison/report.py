@@ -42,7 +42,7 @@ def is_timed(row):
 # Tables.
 
 
-def page(record):
+def page(record, table):
     """Everything: a table for each case, and what they are about."""
     return "\n\n".join([*map(table, record["cases"]), about(record)])
 
@@ -62,9 +62,10 @@ def busy_warnings(cases):
 
 def conditions(record):
     at, server = record["machine"], record["server"]
+    much = "lists" if record.get("mirror") else f"{record['size'] / GB:.2f} GB"
     versions = ", ".join(f"{tool} {version}" for tool, version in record["versions"].items())
     return (
-        f"`{record['command']}` on {day(record)}: {record['size'] / GB:.2f} GB from {server['name']} "
+        f"`{record['command']}` on {day(record)}: {much} from {server['name']} "
         f"({server['congestion_control']}), {rounds(record)}, medians and the least to the most. "
         f"Linux {at['kernel']}, {at['cpus']} CPUs ({at['cpu']}), {at['memory_bytes'] / GB:.0f} GB of memory, "
         f"{at['filesystem']}. {versions}."
@@ -87,11 +88,15 @@ def table(case):
     lines = [["", wall, f"{first['name']} / this", cpu, "peak MiB"]]
     for row in case["rows"]:
         lines.append([row["name"], *(cells(case, first, row) if is_timed(row) else [row["failed"], "", "", ""])])
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    lines.insert(1, ["-" * width for width in widths])
-    text = "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
     note = f" ({case['note']})" if case["note"] else ""
-    return f"**{case['name']}**: {case['says']}{note}.\n\n{text}"
+    return f"**{case['name']}**: {case['says']}{note}.\n\n{aligned(lines)}"
+
+
+def aligned(lines):
+    """A table of these cells, of which the first line is the head."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    lines = [lines[0], ["-" * width for width in widths], *lines[1:]]
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
 
 
 def cells(case, first, row):
@@ -111,15 +116,15 @@ def commands(record):
     """What the shell was told, folded away."""
     lines = []
     for case in record["cases"]:
-        lines += [f"# {case['name']}"] + [row["shown"] for row in case["rows"]]
+        lines += [f"# {case['name']}", *dict.fromkeys(row["shown"] for row in case["rows"])]
     return "\n".join(["<details><summary>Commands</summary>", "", "```sh", *lines, "```", "", "</details>"])
 
 
-def put(text, path):
+def put(text, path, marks=(BEGIN, END)):
     """Writes tables to a file, or between the marks that it has."""
     old = path.read_text() if path.exists() else ""
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = old.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     path.write_text(f"{before}{begin}\n{text}{end}{after}" if end else text)
 
 
@@ -136,12 +141,14 @@ def chart(record):
     It has a ground of its own, so that it reads on light and dark pages.
     """
     case = record["cases"][0]
-    small = case["repeat"] > 1
-    rows = sorted(filter(is_timed, case["rows"]), key=lambda row: median(walls(row)))
+    small, listed = case["repeat"] > 1, "files" in case
+    whole = [row for row in case["rows"] if is_timed(row) and not row.get("part")]
+    rows = sorted(whole, key=lambda row: median(walls(row)))
     left = EDGE + LETTER * max([len(row["name"]) for row in rows], default=0)
     width, height = left + 2 * (PANEL + GAP) + EDGE, TOP + ROW * len(rows) + 56
     note = f"{case['note'][0].upper()}{case['note'][1:]}. " if case["note"] else ""
-    title = case["says"] if small else f"{case['size'] / GB:.2f} GB {case['says']}"
+    much = "" if small else f"{case['files']} files: " if listed else f"{case['size'] / GB:.2f} GB "
+    title = much + case["says"]
     legend = f"{note}Shorter is better; bars are medians, lines go from the least to the most."
     draw = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -155,10 +162,10 @@ def chart(record):
     for at, row in enumerate(rows):
         draw.append(words(left, TOP + ROW * at + BAR, row["name"], weight=weight(row), anchor="end"))
     per_wall = 1000 if small else 1
-    per_cpu = 1000 if small else GB / case["size"]
+    per_cpu = 1000 if small else 1 if listed else GB / case["size"]
     draw += panel(left + 14, "Wall time, ms" if small else "Wall time, s", 1 if small else 2,
                   [(row, [wall * per_wall for wall in walls(row)]) for row in rows])
-    draw += panel(left + 14 + PANEL + GAP, "CPU time, ms" if small else "CPU time, s per GB", 1 if small else 2,
+    draw += panel(left + 14 + PANEL + GAP, f"CPU time, {'ms' if small else 's' if listed else 's per GB'}", 1 if small else 2,
                   [(row, [cpu * per_cpu for cpu in cpus(row)]) for row in rows])
     return "\n".join([*draw, "</svg>"]) + "\n"
 

@@ -32,6 +32,7 @@ daemon off; pid nginx.pid; error_log stderr error; worker_processes auto; {user}
 events {{ worker_connections 512; }}
 http {{
     access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;
+    autoindex on; keepalive_requests 10000000;
     client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
     server {{
         root www;
@@ -40,6 +41,7 @@ http {{
     }}
 }}
 """
+NO_TLS = "openssl is missing"
 NGINX_SECURE = """
         listen 127.0.0.1:{port} ssl;
         ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.2 TLSv1.3;
@@ -59,27 +61,40 @@ def own_files(place, size, who, secure, program):
 
     The file of all other cases has no name.
     """
-    if who == "nginx" and not which("nginx"):
-        raise Failure("nginx is missing")
     make_room(place, 2 * size)
-    secure = secure and bool(which("openssl"))
-    if secure:
-        certify(place)
+    secure = prepared(place, who, secure)
     say(f"making {size // MIB} MiB of pseudo-random bytes")
     sizes = {"bytes": size, "small": SMALL_BYTES}
     digests = {name: write_random(place / "www" / name, size) for name, size in sizes.items()}
-    by_nginx = who != "ringpull" and which("nginx")
-    name = f"nginx {version([by_nginx, '-v'])}" if by_nginx else "ringpull serve"
-    with nginx(place, secure) if by_nginx else ringpull(place, secure, program) as (bases, control):
-        if not answers(bases[0] + "small"):
-            raise Failure(f"{name} does not serve: {(place / 'server.log').read_text().strip()}")
+    with serving(place, who, secure, program, "small") as (told, bases):
 
         def served(base, name, ca=""):
             return Served(base + name, name, sizes[name], digests[name], str(ca))
 
         files = {"": served(bases[0], "bytes"), "small": served(bases[0], "small")}
-        files["tls"] = served(bases[1], "bytes", place / "ca.pem") if secure else "openssl is missing"
-        yield {"name": name, "congestion_control": control}, files
+        files["tls"] = served(bases[1], "bytes", place / "ca.pem") if secure else NO_TLS
+        yield told, files
+
+
+def prepared(place, who, secure):
+    """Refuses to begin without the server, and makes a certificate if one is wanted; gives whether it is there."""
+    if who == "nginx" and not which("nginx"):
+        raise Failure("nginx is missing")
+    secure = secure and bool(which("openssl"))
+    if secure:
+        certify(place)
+    return secure
+
+
+@contextlib.contextmanager
+def serving(place, who, secure, program, known):
+    """Serves `place`/www, which has a file `known`; gives what is told of the server, and its addresses."""
+    by_nginx = who != "ringpull" and which("nginx")
+    name = f"nginx {version([by_nginx, '-v'])}" if by_nginx else "ringpull serve"
+    with nginx(place, secure) if by_nginx else ringpull(place, secure, program) as (bases, control):
+        if not answers(bases[0] + known):
+            raise Failure(f"{name} does not serve: {(place / 'server.log').read_text().strip()}")
+        yield {"name": name, "congestion_control": control}, bases
 
 
 @contextlib.contextmanager
