@@ -46,13 +46,17 @@ pub(crate) enum Proof {
 impl Record {
     /// Whether a file is still the one of this record.
     pub(crate) fn is_of(&self, there: &Fingerprint) -> bool {
-        let known = Fingerprint {
+        self.print() == *there
+    }
+
+    /// The file of this record.
+    pub(crate) fn print(&self) -> Fingerprint {
+        Fingerprint {
             size: self.size,
             mtime_ns: self.mtime_ns,
             ino: self.ino,
             ctime_ns: self.ctime_ns,
-        };
-        known == *there
+        }
     }
 }
 

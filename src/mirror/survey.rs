@@ -13,7 +13,9 @@ use super::decide::{Need, decide};
 use super::limit::Limit;
 use super::page::Asker;
 use super::queues::{Filling, Queue, Task};
+use super::rows::Twins;
 use super::tally::{Ending, Tally};
+use super::twins::Gathering;
 use super::{List, Order, Verify};
 use crate::catalog::{Builder, Catalog, Snapshot};
 use crate::engine::Stopper;
@@ -244,6 +246,13 @@ pub(super) struct Comparison<'a> {
     pub(super) state: &'a Path,
 }
 
+/// What a comparison leaves to be done.
+pub(super) struct Compared {
+    pub(super) queues: Vec<Queue>,
+    /// What waits for another of the same digest.
+    pub(super) twins: Option<Twins>,
+}
+
 /// Compares the catalog with what is known and there: what is right ends at once, the rest is queued.
 ///
 /// `tell` is told what a dry run would do.
@@ -251,15 +260,17 @@ pub(super) fn compare(
     about: &Comparison<'_>,
     snapshot: &mut Snapshot,
     tell: &mut dyn FnMut(&str, &str) -> Result<()>,
-) -> Result<Vec<Queue>> {
+) -> Result<Compared> {
     let Comparison { order, catalog, tree, tally, counts, stopper, state } = *about;
+    let unwritten = |error| Error::local("write", state, error);
     counts.set_stage(Stage::Comparing);
     let mut filling = Filling::new(state);
+    let mut gathering = order.dedupe.map(|_| Gathering::new(state));
     catalog.bad_lines(&mut |bad| tally.bad_line(&bad))?;
     let mut entries = catalog.entries();
     while let Some((ordinal, position, entry)) = entries.next()? {
         if ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
-            return Err(Error::new(Kind::Interrupted, "stopped while the directory was compared"));
+            return Err(stopped());
         }
         let record = snapshot.join(&entry.path);
         let there = match tree.stat(&entry.path) {
@@ -271,33 +282,71 @@ pub(super) fn compare(
         };
         let sample = order.verify == Verify::Sample && fastrand::u32(..100) == 0;
         let need = decide(&entry, record.as_ref(), there.as_ref(), order.verify, sample);
-        let (verb, host) = (verb(&need), host(&entry));
-        if order.dry_run {
-            if need != Need::Nothing {
-                tell(verb, &entry.path)?;
-            }
-            continue;
-        }
-        if need == Need::Nothing {
-            tally.end(ordinal, &entry, Ending::Unchanged(None))?;
-            continue;
-        }
-        // A file that is there may be the right one still, and then nothing large comes.
-        let is_large = need == Need::Fetch
-            && order.is_split(&entry)
-            && entry.size.is_some_and(|size| size > ENTRY_LARGE_BYTES);
         let task = Task { ordinal, position, need };
-        let pushed = filling.push(&host, is_large, &task);
-        pushed.map_err(|error| Error::local("write", state, error))?;
+        if let Some(gathering) = &mut gathering {
+            gathering.take(&entry, &task, there.as_ref()).map_err(unwritten)?;
+        }
+        if task.need == Need::Nothing {
+            if !order.dry_run {
+                tally.end(ordinal, &entry, Ending::Unchanged(None))?;
+            }
+        } else if gathering.is_none() {
+            deal(about, &mut filling, &entry, &task, tell)?;
+        }
     }
-    filling.finish().map_err(|error| Error::local("write", state, error))
+    let mut twins = None;
+    if let Some(gathering) = gathering {
+        let (mut tasks, waiting) = gathering.finish(order.dry_run).map_err(unwritten)?;
+        while let Some(task) = tasks.next().map_err(unwritten)? {
+            if task.ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
+                return Err(stopped());
+            }
+            deal(about, &mut filling, &catalog.read_at(task.position)?, &task, tell)?;
+        }
+        twins = Some(waiting);
+    }
+    Ok(Compared { queues: filling.finish().map_err(unwritten)?, twins })
+}
+
+/// Tells what would be done, or queues it.
+fn deal(
+    about: &Comparison<'_>,
+    filling: &mut Filling,
+    entry: &Entry,
+    task: &Task,
+    tell: &mut dyn FnMut(&str, &str) -> Result<()>,
+) -> Result<()> {
+    match about.order.dry_run {
+        true => tell(verb(&task.need), &entry.path),
+        false => queue(about.order, filling, entry, task)
+            .map_err(|error| Error::local("write", about.state, error)),
+    }
+}
+
+/// Queues what is to be done.
+pub(super) fn queue(
+    order: &Order,
+    filling: &mut Filling,
+    entry: &Entry,
+    task: &Task,
+) -> std::io::Result<()> {
+    // A file that is there may be the right one still, and then nothing large comes.
+    let is_large = task.need == Need::Fetch
+        && order.is_split(entry)
+        && entry.size.is_some_and(|size| size > ENTRY_LARGE_BYTES);
+    filling.push(&host(entry), is_large, task)
+}
+
+fn stopped() -> Error {
+    Error::new(Kind::Interrupted, "stopped while the directory was compared")
 }
 
 /// What a dry run says of a need.
 fn verb(need: &Need) -> &'static str {
     match need {
         Need::Nothing => "keep",
-        Need::Hash => "hash",
+        Need::Hash | Need::Look => "hash",
+        Need::Link => "link",
         Need::Check(_) => "check",
         Need::Fetch => "fetch",
     }
