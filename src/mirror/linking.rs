@@ -63,8 +63,9 @@ impl<'a> Linker<'a> {
         Self { shared, twins, state, how, can_reflink: true, is_told: false, filling }
     }
 
-    /// Links what can be linked now; gives what has to be fetched. Where a source can have no more names, the
-    /// next of its group is fetched, and the rest waits for another pass, unless this is the last.
+    /// Links what can be linked now; gives what has to be fetched. Where there is no source, or it can have no
+    /// more names, the next of the group is fetched, and the rest waits for another pass, unless this is the
+    /// last.
     ///
     /// # Errors
     /// Whatever ends the run: the disk is full, the books cannot be written, or `check` says so.
@@ -94,25 +95,21 @@ impl<'a> Linker<'a> {
         is_last: bool,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
-        let mut waits = false;
-        for row in rows.clone() {
-            waits |= self.is_waiting(&self.at(row)?.member);
-        }
-        if !waits {
+        if !self.recognize(rows.clone())? {
             return Ok(());
         }
         let mut origin = self.origin(rows.clone())?;
-        let (mut is_full, mut is_named) = (false, false);
+        // Where one could not be had, nobody waits for another.
+        let is_first_fetched = origin.is_none() && !self.has_failed(rows.clone())?;
+        let (mut rest_waits, mut is_named) = (false, false);
         for row in rows.clone() {
             let member = self.at(row)?.member;
-            if !self.is_waiting(&member) {
+            if !self.is_waiting(&member) || (rest_waits && !is_last) {
                 continue;
             }
             check()?;
             let entry = self.shared.catalog.read_at(member.position)?;
             let made = match &mut origin {
-                // The rest has another source in the next pass.
-                Some(_) if is_full && !is_last => continue,
                 Some(origin) => self.make(origin, &entry, &member)?,
                 None => Made::Refused,
             };
@@ -123,7 +120,8 @@ impl<'a> Linker<'a> {
                     self.twins.mark(row).map_err(unreadable)?;
                 }
                 Made::Full | Made::Refused => {
-                    is_full |= matches!(made, Made::Full);
+                    // The rest has this one for a source in the next pass.
+                    rest_waits |= is_first_fetched || matches!(made, Made::Full);
                     self.queue(&entry, &member)?;
                 }
             }
@@ -132,6 +130,39 @@ impl<'a> Linker<'a> {
             Some(origin) if is_named => self.settle(rows, origin),
             _ => Ok(()),
         }
+    }
+
+    /// Ends what is another name of a file that was read; whether anything waits then.
+    fn recognize(&self, rows: Range<u64>) -> Result<bool> {
+        let (mut right, mut waits) = (None, false);
+        for row in rows {
+            let member = self.at(row)?.member;
+            if !self.is_waiting(&member) {
+                right = self.print(&member)?;
+                continue;
+            }
+            if let Some(right) = right.filter(|right| right.ino == member.print.ino) {
+                let entry = self.shared.catalog.read_at(member.position)?;
+                if self.shared.tree.stat(&entry.path).ok().flatten() == Some(right) {
+                    let ending = Ending::Unchanged(Some(record(&entry, &right, None)));
+                    self.shared.tally.end(member.ordinal, &entry, ending)?;
+                    continue;
+                }
+            }
+            waits = true;
+        }
+        Ok(waits)
+    }
+
+    /// Whether an entry of a group has failed.
+    fn has_failed(&self, rows: Range<u64>) -> Result<bool> {
+        for row in rows {
+            let member = self.at(row)?.member;
+            if !self.is_waiting(&member) && self.print(&member)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The file of a group to make others from: one that is right and still what it was, with few names.
@@ -162,9 +193,6 @@ impl<'a> Linker<'a> {
             || most.is_some_and(|most| print.size > most)
         {
             return Ok(Made::Refused);
-        }
-        if member.print.ino == print.ino {
-            return Ok(Made::Named);
         }
         let tree = &self.shared.tree;
         if self.how != Dedupe::Hardlink && self.can_reflink {
@@ -226,14 +254,11 @@ impl<'a> Linker<'a> {
                 (true, false) => self.shared.tally.renew(record)?,
                 (true, true) => {
                     let link = Link { from: origin.path.clone(), how: "hardlink" };
-                    let ending = match member.print.ino == now.ino {
-                        true => Ending::Unchanged(Some(record)),
-                        false => Ending::Linked(record, link),
-                    };
+                    let ending = Ending::Linked(record, link);
                     self.shared.tally.end(member.ordinal, &entry, ending)?;
                 }
                 // Somebody has written to it, or put something else there.
-                (false, true) => self.queue(&entry, &Member { class: Class::Unknown, ..member })?,
+                (false, true) => self.queue(&entry, &member)?,
                 (false, false) => {}
             }
         }
@@ -241,8 +266,9 @@ impl<'a> Linker<'a> {
     }
 
     fn queue(&mut self, entry: &Entry, member: &Member) -> Result<()> {
-        let need = if member.class == Class::Unknown { Need::Hash } else { Need::Fetch };
-        let task = Task { ordinal: member.ordinal, position: member.position, need };
+        // What was there has been read, if anything was.
+        let Member { ordinal, position, .. } = *member;
+        let task = Task { ordinal, position, need: Need::Fetch };
         let queued = queue(&self.shared.order, &mut self.filling, entry, &task);
         queued.map_err(|error| Error::local("write", self.state, error))
     }
