@@ -20,6 +20,7 @@ use super::queues::{Filling, Queue, Task};
 use super::rows::{Class, Member, Row, Twins};
 use super::survey::queue;
 use super::tally::{Ending, Link};
+use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Entry;
 use crate::meter::Event;
@@ -113,6 +114,7 @@ impl<'a> Linker<'a> {
                 Some(origin) => self.make(origin, &entry, &member)?,
                 None => Made::Refused,
             };
+            crash::point();
             match made {
                 Made::Ended => {}
                 Made::Named => {
@@ -174,7 +176,10 @@ impl<'a> Linker<'a> {
             if best.as_ref().is_some_and(|best| best.source.print().ino == print.ino) {
                 continue;
             }
-            let path = self.shared.catalog.read_at(member.position)?.path;
+            let path = match member.class {
+                Class::Unlisted => self.twins.path(member.position).map_err(unreadable)?,
+                _ => self.shared.catalog.read_at(member.position)?.path,
+            };
             // What has gone meanwhile, or cannot be read, is no source.
             let Ok(source) = self.shared.tree.source(&path) else { continue };
             let is_less = best.as_ref().is_none_or(|best| source.names < best.source.names);
@@ -242,10 +247,14 @@ impl<'a> Linker<'a> {
         for row in rows {
             let Row { member, is_named, .. } = self.at(row)?;
             let waits = self.is_waiting(&member);
-            let is_renewed = !waits && now != known && self.print(&member)? == Some(known);
+            let is_renewed = !waits
+                && member.class != Class::Unlisted
+                && now != known
+                && self.print(&member)? == Some(known);
             if !is_renewed && !(waits && is_named) {
                 continue;
             }
+            crash::point();
             let entry = self.shared.catalog.read_at(member.position)?;
             let there = self.shared.tree.stat(&entry.path).ok().flatten();
             let is_right = is_same && there == Some(now);
@@ -276,7 +285,7 @@ impl<'a> Linker<'a> {
     /// The file of an entry whose digest was compared.
     fn print(&self, member: &Member) -> Result<Option<Fingerprint>> {
         match member.class {
-            Class::Right => Ok(Some(member.print)),
+            Class::Right | Class::Unlisted => Ok(Some(member.print)),
             Class::Unknown | Class::Missing => self.shared.tally.print(member.ordinal),
         }
     }
@@ -286,7 +295,7 @@ impl<'a> Linker<'a> {
     }
 
     fn is_waiting(&self, member: &Member) -> bool {
-        member.class != Class::Right && !self.shared.tally.has_ended(member.ordinal)
+        member.class > Class::Unlisted && !self.shared.tally.has_ended(member.ordinal)
     }
 }
 

@@ -13,18 +13,21 @@ use crate::digest::Checksum;
 use crate::limits::SORT_BUFFER_BYTES;
 use crate::sorting::unnamed;
 use crate::tree::Fingerprint;
-use crate::units::wide;
+use crate::units::{narrow, wide};
 
 /// The groups of more than one entry, on disk.
 pub(super) struct Twins {
     rows: File,
     count: u64,
+    /// Paths that the list does not have.
+    paths: File,
 }
 
 /// What is known of one entry of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) ordinal: u64,
+    /// Where its entry is in the catalog, or its path among those that the list does not have.
     pub(super) position: u64,
     pub(super) class: Class,
     /// The size of the list, or of the file that is right.
@@ -38,6 +41,8 @@ pub(super) struct Member {
 pub(super) enum Class {
     /// Its file is right: digest and fingerprint are those of the snapshot.
     Right,
+    /// So is this file, and the list does not have it.
+    Unlisted,
     /// A file is there, and nobody knows whether it is right.
     Unknown,
     /// It has to come from somewhere.
@@ -77,13 +82,45 @@ impl Writing {
         self.out.write_all(&tail(member))
     }
 
-    pub(super) fn finish(self) -> io::Result<Twins> {
+    pub(super) fn finish(self, paths: Paths) -> io::Result<Twins> {
         let rows = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok(Twins { rows, count: self.count })
+        let paths = paths.out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Twins { rows, count: self.count, paths })
+    }
+}
+
+/// Writes paths that the list does not have.
+pub(super) struct Paths {
+    out: BufWriter<File>,
+    end: u64,
+}
+
+impl Paths {
+    pub(super) fn new(state: &Path) -> io::Result<Self> {
+        Ok(Self { out: BufWriter::with_capacity(SORT_BUFFER_BYTES, unnamed(state)?), end: 0 })
+    }
+
+    /// Where the path is then.
+    pub(super) fn add(&mut self, path: &str) -> io::Result<u64> {
+        let length = u32::try_from(path.len()).map_err(io::Error::other)?;
+        self.out.write_all(&length.to_be_bytes())?;
+        self.out.write_all(path.as_bytes())?;
+        let at = self.end;
+        self.end += 4 + wide(path.len());
+        Ok(at)
     }
 }
 
 impl Twins {
+    /// A path that the list does not have.
+    pub(super) fn path(&self, position: u64) -> io::Result<String> {
+        let mut length = [0; 4];
+        self.paths.read_exact_at(&mut length, position)?;
+        let mut path = vec![0; narrow(u64::from(u32::from_be_bytes(length)))];
+        self.paths.read_exact_at(&mut path, position + 4)?;
+        String::from_utf8(path).map_err(io::Error::other)
+    }
+
     /// Rows of all groups.
     pub(super) fn count(&self) -> u64 {
         self.count
@@ -181,8 +218,9 @@ fn get(tail: &[u8]) -> Option<Member> {
     let number = |at: usize| Some(u64::from_be_bytes(tail.get(at..at + 8)?.try_into().ok()?));
     let class = match tail.first()? {
         0 => Class::Right,
-        1 => Class::Unknown,
-        2 => Class::Missing,
+        1 => Class::Unlisted,
+        2 => Class::Unknown,
+        3 => Class::Missing,
         _ => return None,
     };
     let size = number(26)?;

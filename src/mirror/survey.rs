@@ -17,7 +17,7 @@ use super::rows::Twins;
 use super::tally::{Ending, Tally};
 use super::twins::Gathering;
 use super::{List, Order, Verify};
-use crate::catalog::{Builder, Catalog, Snapshot};
+use crate::catalog::{Builder, Catalog, Record, Snapshot};
 use crate::engine::Stopper;
 use crate::error::{Error, Kind, Result};
 use crate::io::{self, Wanted};
@@ -265,14 +265,18 @@ pub(super) fn compare(
     let unwritten = |error| Error::local("write", state, error);
     counts.set_stage(Stage::Comparing);
     let mut filling = Filling::new(state);
-    let mut gathering = order.dedupe.map(|_| Gathering::new(state));
+    let gathering = order.dedupe.map(|_| Gathering::new(state)).transpose();
+    let mut gathering = gathering.map_err(unwritten)?;
     catalog.bad_lines(&mut |bad| tally.bad_line(&bad))?;
     let mut entries = catalog.entries();
     while let Some((ordinal, position, entry)) = entries.next()? {
         if ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
             return Err(stopped());
         }
-        let record = snapshot.join(&entry.path);
+        while let Some(record) = snapshot.before(&entry.path) {
+            pass_over(order, gathering.as_mut(), &record).map_err(unwritten)?;
+        }
+        let record = snapshot.take(&entry.path);
         let there = match tree.stat(&entry.path) {
             Ok(there) => there,
             Err(error) => {
@@ -295,7 +299,10 @@ pub(super) fn compare(
         }
     }
     let mut twins = None;
-    if let Some(gathering) = gathering {
+    if let Some(mut gathering) = gathering {
+        while let Some(record) = snapshot.advance() {
+            pass_over(order, Some(&mut gathering), &record).map_err(unwritten)?;
+        }
         let (mut tasks, waiting) = gathering.finish(order.dry_run).map_err(unwritten)?;
         while let Some(task) = tasks.next().map_err(unwritten)? {
             if task.ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
@@ -306,6 +313,19 @@ pub(super) fn compare(
         twins = Some(waiting);
     }
     Ok(Compared { queues: filling.finish().map_err(unwritten)?, twins })
+}
+
+/// A file that the list does not have may be where an entry was before.
+fn pass_over(
+    order: &Order,
+    gathering: Option<&mut Gathering>,
+    record: &Record,
+) -> std::io::Result<()> {
+    match gathering {
+        // It would have to be read first.
+        Some(gathering) if order.verify != Verify::All => gathering.take_unlisted(record),
+        _ => Ok(()),
+    }
 }
 
 /// Tells what would be done, or queues it.

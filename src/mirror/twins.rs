@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::decide::Need;
 use super::queues::{Task, decode, encode};
-use super::rows::{Class, Member, NO_PRINT, Twins, Writing, member, row};
+use super::rows::{Class, Member, NO_PRINT, Paths, Twins, Writing, member, row};
+use crate::catalog::{Proof, Record};
 use crate::limits::SORT_BYTES_MAX;
 use crate::manifest::Entry;
 use crate::sorting::{Sorted, Sorter};
@@ -25,6 +26,7 @@ pub(super) struct Gathering {
     tasks: Sorter,
     /// Whether anything with a digest needs work.
     has_need: bool,
+    paths: Paths,
 }
 
 /// What is to be done at once, in the order of the list.
@@ -49,9 +51,25 @@ enum Role {
 
 impl Gathering {
     /// `state` is where files without a name may be.
-    pub(super) fn new(state: &Path) -> Self {
+    pub(super) fn new(state: &Path) -> io::Result<Self> {
         let sorter = || Sorter::new(state, SORT_BYTES_MAX / 2);
-        Self { state: state.to_owned(), digests: sorter(), tasks: sorter(), has_need: false }
+        let (digests, tasks, paths) = (sorter(), sorter(), Paths::new(state)?);
+        Ok(Self { state: state.to_owned(), digests, tasks, has_need: false, paths })
+    }
+
+    /// Takes what is known of a file that the list does not have: it may be where an entry was before.
+    pub(super) fn take_unlisted(&mut self, record: &Record) -> io::Result<()> {
+        let (Some(checksum), Proof::Digest) = (&record.checksum, record.proof) else {
+            return Ok(());
+        };
+        let member = Member {
+            ordinal: 0,
+            position: self.paths.add(&record.path)?,
+            class: Class::Unlisted,
+            size: Some(record.size),
+            print: record.print(),
+        };
+        self.digests.push(&row(checksum, &member))
     }
 
     /// Takes an entry, and the file that is there.
@@ -122,14 +140,14 @@ impl Gathering {
             }
             self.add_member(first, Role::Alone)?;
         }
-        Ok((Tasks(self.tasks.finish()?), writing.finish()?))
+        Ok((Tasks(self.tasks.finish()?), writing.finish(self.paths)?))
     }
 }
 
 /// What is to be done at once for an entry.
 fn need(role: Role, class: Class) -> Need {
     match (role, class) {
-        (_, Class::Right) => Need::Nothing,
+        (_, Class::Right | Class::Unlisted) => Need::Nothing,
         (Role::Waits, _) => Need::Link,
         // If none of them is right, the first is fetched in the next turn.
         (Role::Leads | Role::Looks, Class::Unknown) => Need::Look,
@@ -163,7 +181,7 @@ impl Grouping {
             return (false, Role::Apart);
         }
         let role = match member.class {
-            Class::Right => Role::Serves,
+            Class::Right | Class::Unlisted => Role::Serves,
             // Another name of a file need not be read again.
             Class::Unknown if member.print.ino != last => Role::Looks,
             Class::Unknown | Class::Missing => Role::Waits,
@@ -201,7 +219,12 @@ mod tests {
     }
 
     fn given() -> impl Strategy<Value = Given> {
-        let class = prop_oneof![Just(Class::Right), Just(Class::Unknown), Just(Class::Missing)];
+        let class = prop_oneof![
+            Just(Class::Right),
+            Just(Class::Unlisted),
+            Just(Class::Unknown),
+            Just(Class::Missing)
+        ];
         (0..5_u8, class, prop::option::of(7..9_u64), 1..4_u64)
             .prop_map(|(digest, class, size, ino)| Given { digest, class, size, ino })
     }
@@ -223,14 +246,23 @@ mod tests {
         Fingerprint { size, mtime_ns: -5, ino: given.ino, ctime_ns: i64::MAX }
     }
 
+    fn record(given: &Given, path: String) -> Record {
+        Record { path, ..super::super::evidence::record(&entry(given), &there(given), None) }
+    }
+
     /// What is to be done at once, and the ordinals of each group.
     type Dealt = (BTreeMap<u64, Need>, Vec<Vec<u64>>);
 
     fn dealt(all: &[Given]) -> Dealt {
         let directory = tempfile::tempdir().unwrap();
-        let mut gathering = Gathering::new(directory.path());
+        let mut gathering = Gathering::new(directory.path()).unwrap();
         for (ordinal, given) in (0..).zip(all) {
             let need = match given.class {
+                Class::Unlisted => {
+                    let record = record(given, format!("{}{ordinal}", "x".repeat(9)));
+                    gathering.take_unlisted(&record).unwrap();
+                    continue;
+                }
                 Class::Right => Need::Nothing,
                 Class::Unknown => Need::Hash,
                 Class::Missing => Need::Fetch,
@@ -253,11 +285,17 @@ mod tests {
             if row.is_first {
                 groups.push(Vec::new());
             }
-            let given = &all[usize::try_from(row.member.ordinal).unwrap()];
+            let mut ordinal = row.member.ordinal;
+            if row.member.class == Class::Unlisted {
+                let path = twins.path(row.member.position).unwrap();
+                ordinal = path.trim_start_matches('x').parse().unwrap();
+            }
+            let given = &all[usize::try_from(ordinal).unwrap()];
             let print = if given.class == Class::Missing { NO_PRINT } else { there(given) };
             assert_eq!((row.member.class, row.member.print), (given.class, print));
-            groups.last_mut().unwrap().push(row.member.ordinal);
+            groups.last_mut().unwrap().push(ordinal);
         }
+        groups.iter_mut().for_each(|group| group.sort_unstable());
         groups.sort();
         (needs, groups)
     }
@@ -265,7 +303,7 @@ mod tests {
     /// The same, made with maps in memory.
     fn wanted(all: &[Given]) -> Dealt {
         let (mut needs, mut groups) = (BTreeMap::new(), Vec::new());
-        if all.iter().all(|given| given.class == Class::Right) {
+        if all.iter().all(|given| given.class <= Class::Unlisted) {
             return (needs, groups);
         }
         let mut kinds: BTreeMap<u8, Vec<(Class, u64, u64)>> = BTreeMap::new();
@@ -275,7 +313,7 @@ mod tests {
         }
         let size = |class: Class, ordinal: u64| {
             let given = &all[usize::try_from(ordinal).unwrap()];
-            if class == Class::Right { Some(there(given).size) } else { given.size }
+            if class <= Class::Unlisted { Some(there(given).size) } else { given.size }
         };
         for mut members in kinds.into_values() {
             members.sort_unstable();
@@ -288,7 +326,7 @@ mod tests {
                 let is_alone = group.len() == 1 || !is_one(&members[at]);
                 let is_known = at > 0 && members[at - 1].1 == *ino;
                 let need = match class {
-                    Class::Right => continue,
+                    Class::Right | Class::Unlisted => continue,
                     Class::Missing if is_alone || at == 0 => Need::Fetch,
                     Class::Missing => continue,
                     Class::Unknown if is_alone => Need::Hash,
@@ -298,7 +336,9 @@ mod tests {
                 needs.insert(*ordinal, need);
             }
             if group.len() > 1 {
-                groups.push(group.into_iter().map(|(_, _, ordinal)| ordinal).collect());
+                let mut group: Vec<_> = group.into_iter().map(|(.., ordinal)| ordinal).collect();
+                group.sort_unstable();
+                groups.push(group);
             }
         }
         groups.sort();
@@ -319,8 +359,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let prints = super::super::rows::Prints::new(directory.path()).unwrap();
         let given = Given { digest: 1, class: Class::Missing, size: None, ino: 77 };
-        let record = super::super::evidence::record(&entry(&given), &there(&given), None);
-        prints.put(9, &record).unwrap();
+        prints.put(9, &record(&given, "f".into())).unwrap();
         let found = [0, 8, 9, 10, 1 << 40].map(|ordinal| prints.find(ordinal).unwrap());
         assert_eq!(found, [None, None, Some(there(&given)), None, None]);
     }

@@ -135,6 +135,32 @@ fn a_file_that_is_there_serves_for_new_entries() {
 }
 
 #[test]
+fn what_has_moved_is_not_fetched_again() {
+    let file = |at: u64| File::new(100 + at).seed(at);
+    let named = |directory: &str| -> Vec<_> {
+        (0..5).map(|at| (format!("{directory}/f{at}"), file(at))).collect()
+    };
+    let (old, new) = (named("old"), named("new"));
+    let all = [&old[..], &new].concat();
+    let origin = origin_of(&all).start();
+    for how in ["--dedupe=hardlink", "--dedupe"] {
+        let place = Place::new();
+        place.put("old.tsv", table(&origin, &old)).put("new.tsv", table(&origin, &new));
+        place.run(&["old.tsv"]).assert_ends(0, &[("fetched", 5)]);
+        // What somebody has written to since is no source.
+        fs::write(place.tree("old/f3"), "?").unwrap();
+        let told = place.run(&["new.tsv", how, "--delete", "--dry-run"]).actions();
+        assert!(told.contains(&"link new/f0".into()), "{told:?}");
+        let ended = place.run(&["new.tsv", how, "--delete"]);
+        let counts = [("fetched", 1), ("linked", 4), ("deleted", 5), ("requests", 1)];
+        ended.assert_ends(0, &counts);
+        place.assert_holds(&new);
+        place.run(&["new.tsv", how]).assert_ends(0, &[("unchanged", 5), ("requests", 0)]);
+        assert_settled(&place, "new.tsv");
+    }
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_linked() {
     let wanted = copies(3, &[File::new(10).seed(1), File::new(10).seed(2)]);
     let origin = origin_of(&wanted).start();
@@ -298,6 +324,34 @@ fn a_run_that_is_killed_is_completed_by_the_next() {
     next.assert_ends(0, &[("entries", 21), ("failed", 0)]);
     place.assert_holds(&wanted);
     assert_settled(&place, "list.tsv");
+}
+
+#[test]
+fn a_run_that_dies_while_it_links_is_completed_by_the_next() {
+    let wanted = copies(3, &[File::new(700).seed(1), File::new(701).seed(2)]);
+    let origin = origin_of(&wanted).start();
+    let mut deaths = 0;
+    for how in ["--dedupe=hardlink", "--dedupe=reflink", "--dedupe"] {
+        for at in 1.. {
+            let place = Place::new();
+            place.put("list.tsv", table(&origin, &wanted));
+            let mut command = place.command(&["list.tsv", how]);
+            command.env("RINGPULL_CRASH_AT", at.to_string());
+            let ended = place.start_command(command).end_or_die();
+            let is_dead = ended.code.is_none();
+            deaths += u32::from(is_dead);
+            let there = wanted.iter().filter(|(path, _)| place.tree(path).exists());
+            place.assert_right(&there.cloned().collect::<Vec<_>>());
+            let next = place.run(&["list.tsv", how]);
+            next.assert_ends(0, &[("entries", 6), ("failed", 0)]);
+            place.assert_holds(&wanted);
+            assert_settled(&place, "list.tsv");
+            if !is_dead {
+                break;
+            }
+        }
+    }
+    assert!(deaths >= 12, "{deaths}");
 }
 
 #[test]
