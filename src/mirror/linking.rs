@@ -75,7 +75,9 @@ impl<'a> Linker<'a> {
         is_last: bool,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<Vec<Queue>> {
-        self.shared.counts.set_stage(Stage::Linking);
+        if self.twins.count() > 0 {
+            self.shared.counts.set_stage(Stage::Linking);
+        }
         let mut start = 0;
         while start < self.twins.count() {
             let mut end = start + 1;
@@ -173,8 +175,10 @@ impl<'a> Linker<'a> {
         for row in rows {
             let member = self.at(row)?.member;
             let Some(print) = self.print(&member)? else { continue };
-            if best.as_ref().is_some_and(|best| best.source.print().ino == print.ino) {
-                continue;
+            match &best {
+                Some(best) if best.source.names == 1 => break,
+                Some(best) if best.source.print().ino == print.ino => continue,
+                _ => {}
             }
             let path = match member.class {
                 Class::Unlisted => self.twins.path(member.position).map_err(unreadable)?,
@@ -251,7 +255,7 @@ impl<'a> Linker<'a> {
                 && member.class != Class::Unlisted
                 && now != known
                 && self.print(&member)? == Some(known);
-            if !is_renewed && !(waits && is_named) {
+            if !(is_renewed || (waits && is_named)) {
                 continue;
             }
             crash::point();

@@ -3,9 +3,10 @@
 //!
 //! One thread lives the life of the run: it reads the list into the catalog (`survey`), compares it with what
 //! is there, and hands what needs work to the lane threads (`hosts`), each of which runs a number of errands
-//! at a time (`errand`). What waits for another of the same digest (`twins`) is linked after that (`linking`),
-//! or fetched if that cannot be. The books (`tally`) take one ending for every entry. When all have theirs, what was
-//! written is synced, and only then the run is sealed and what is no longer wanted removed (`close`).
+//! at a time (`errand`). What waits for another of the same digest (`twins`) is linked after that
+//! (`linking`), or fetched if that cannot be. The books (`tally`) take one ending for every entry. When all
+//! have theirs, what was written is synced, and only then the run is sealed and what is no longer wanted
+//! removed (`close`).
 //!
 //! Invariant: the list and the tree are the only truth. Journal and snapshot save work; without them a run
 //! looks at the files again and asks the server.

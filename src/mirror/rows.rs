@@ -1,7 +1,7 @@
 //! The rows of entries that are to have the same bytes, and the fingerprints of what came right: on disk.
 //!
-//! What is read here was written by this run. Invariant: all rows have one length, so that a group can be gone
-//! through as often as it takes.
+//! What is read here was written by this run. Invariant: all rows have one length, so that a group can be
+//! gone through as often as it takes.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};

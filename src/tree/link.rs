@@ -5,6 +5,9 @@
 //! whole, and a file that has it is replaced in one step, as with drafts.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Draft, Fingerprint, Tree, failed, fingerprint, not_a_file};
@@ -31,7 +34,7 @@ impl Source {
     /// Whatever fstat(2) says.
     pub(crate) fn look(&mut self) -> Result<bool> {
         let looked = rustix::fs::fstat(&self.file).map_err(|error| {
-            Error::local("look at", std::path::Path::new("a file of the mirror"), error.into())
+            Error::local("look at", Path::new("a file of the mirror"), error.into())
         })?;
         let now = fingerprint(&looked).unwrap_or(Fingerprint { ino: 0, ..self.print });
         let is_same = Fingerprint { ctime_ns: self.print.ctime_ns, ..now } == self.print;
@@ -47,10 +50,10 @@ impl Tree {
     /// If it is not there, or is no regular file.
     pub(crate) fn source(&self, path: &str) -> Result<Source> {
         let file = self.read(path)?;
-        let stat =
-            rustix::fs::fstat(&file).map_err(|error| failed("look at", path, error.into()))?;
+        let look = || Ok((rustix::fs::fstat(&file)?, file.metadata()?.nlink()));
+        let (stat, names) = look().map_err(|error: io::Error| failed("look at", path, error))?;
         let print = fingerprint(&stat).ok_or_else(|| not_a_file(path))?;
-        Ok(Source { file, print, names: stat.st_nlink.into() })
+        Ok(Source { file, print, names })
     }
 
     /// Makes a file that shares its blocks with the source until one of them is written to.
@@ -85,8 +88,7 @@ impl Tree {
             return Ok(());
         }
         let draft = fault::check("link").and_then(|()| {
-            let (directory, _) =
-                self.directory_of(path, true)?.ok_or(std::io::ErrorKind::NotFound)?;
+            let (directory, _) = self.directory_of(path, true)?.ok_or(io::ErrorKind::NotFound)?;
             Ok(Draft::of(self, directory, source.file.try_clone()?))
         });
         let draft = draft.map_err(|error| failed("link", path, error))?;

@@ -79,7 +79,7 @@ fn a_large_file_is_fetched_once_too() {
     place.assert_holds(&wanted);
     assert_settled(&place, "list.tsv");
     // Another version of one of them leaves the others alone.
-    let mut other = wanted.clone();
+    let mut other = wanted;
     other[1].1 = File::new(9 << 20).seed(6);
     let origin = origin_of(&other).start();
     place.put("list.tsv", table(&origin, &other));
@@ -209,6 +209,28 @@ fn one_digest_with_two_sizes_is_not_one_file() {
     assert_eq!(ended.failure("d1/k0-1"), "digest");
     let right = [&wanted[..1], &wanted[2..]].concat();
     place.assert_holds(&right);
+}
+
+#[test]
+fn files_with_one_date_are_not_fetched_again_for_the_dates_of_the_list() {
+    let wanted = copies(3, &[File::new(600).seed(3)]);
+    let origin = origin_of(&wanted).start();
+    let place = Place::new();
+    let line = |(at, (path, file)): (u64, &(String, File))| {
+        let (url, digest) = (origin.url(&format!("/{path}")), sha256(file));
+        format!("{url}\t{path}\t600\t{digest}\t{}\n", 1_500_000_001 + at)
+    };
+    let lines: String = (0..).zip(&wanted).map(line).collect();
+    place.put("list.tsv", format!("url\tpath\tsize\tsha256\tmtime\n{lines}"));
+    for how in ["--dedupe=hardlink", "--dedupe"] {
+        let ended = place.run(&["list.tsv", how]);
+        assert_eq!((ended.code, ended.count("failed")), (Some(0), 0));
+        let date = |path: &str| fs::metadata(place.tree(path)).unwrap().mtime();
+        let dates = wanted.iter().map(|(path, _)| date(path)).collect::<Vec<_>>();
+        assert_eq!(dates, [1_500_000_001; 3]);
+    }
+    assert_eq!(origin.log().len(), 1);
+    assert_settled(&place, "list.tsv");
 }
 
 #[test]
