@@ -1,5 +1,5 @@
-//! Entries that wait for another of the same digest get their files from it, group by group, when all that was
-//! to be fetched has come to its end.
+//! Entries that wait for another of the same digest get their files from it, group by group, when all that
+//! was to be fetched has come to its end.
 //!
 //! Nothing is fetched here: what cannot be linked is queued, and seen to as if it were alone. Invariant: a
 //! file is a source only while it is the very file whose digest was compared, in this run or in the one that
@@ -64,9 +64,9 @@ impl<'a> Linker<'a> {
         Self { shared, twins, state, how, can_reflink: true, is_told: false, filling }
     }
 
-    /// Links what can be linked now; gives what has to be fetched. Where there is no source, or it can have no
-    /// more names, the next of the group is fetched, and the rest waits for another pass, unless this is the
-    /// last.
+    /// Links what can be linked now; gives what has to be fetched. Where there is no source, or it can have
+    /// no more names, the next of the group is fetched, and the rest waits for another pass, unless this is
+    /// the last.
     ///
     /// # Errors
     /// Whatever ends the run: the disk is full, the books cannot be written, or `check` says so.

@@ -3,8 +3,8 @@
 //!
 //! Entries of one digest are a group, with rows in a file for the pass that links them (`linking`). What is
 //! there and not known is read, each file once. Where nothing is there, the first is fetched as if it were
-//! alone; the others wait. Invariant: every entry that needs work is to be done at once, or has a row, so that
-//! none is forgotten.
+//! alone; the others wait. Invariant: every entry that needs work is to be done at once, or has a row, so
+//! that none is forgotten.
 
 use std::io;
 use std::path::{Path, PathBuf};

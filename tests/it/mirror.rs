@@ -6,6 +6,7 @@ mod ends;
 mod gone;
 mod hosts;
 mod kills;
+mod linking;
 mod lists;
 mod rough;
 mod runner;

@@ -1,16 +1,14 @@
-//! What `--dedupe` fetches once, what it makes from that, and what comes all the same where it cannot.
+//! What `--dedupe` fetches once, and what it makes from that.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use rustix::process::Signal;
-
-use super::runner::{Ended, Place};
+use super::runner::Place;
 use super::{files, origin_of, sha256, table};
-use crate::origin::{File, Latch, Origin, Reply};
+use crate::origin::{File, Origin, Reply};
 
 /// So many paths for each of these files.
-fn copies(count: u64, of: &[File]) -> Vec<(String, File)> {
+pub(super) fn copies(count: u64, of: &[File]) -> Vec<(String, File)> {
     let path = |at: u64, kind: usize| format!("d{}/k{kind}-{at}", at % 3);
     let of = of.iter().enumerate();
     of.flat_map(|(kind, file)| (0..count).map(move |at| (path(at, kind), *file))).collect()
@@ -21,7 +19,7 @@ fn inode(place: &Place, path: &str) -> u64 {
 }
 
 /// Another run has nothing to do, not even to read.
-fn assert_settled(place: &Place, list: &str) {
+pub(super) fn assert_settled(place: &Place, list: &str) {
     let before = place.names();
     for args in [&[list, "--dry-run"][..], &[list, "--dry-run", "--dedupe"]] {
         let told = place.run(args).actions();
@@ -262,137 +260,6 @@ fn wrong_files_are_replaced_and_right_ones_stay() {
     let ended = place.run(&["list.tsv", "--dedupe=hardlink", "--verify", "all"]);
     ended.assert_ends(0, &[("unchanged", 6), ("requests", 0)]);
     assert_eq!(inode(&place, &wanted[1].0), own);
-    assert_settled(&place, "list.tsv");
-}
-
-/// Six entries of one digest, with a fault.
-fn faulty(fault: &str, how: &str) -> (Place, Ended, usize) {
-    let wanted = copies(6, &[File::new(4000).seed(8)]);
-    let origin = origin_of(&wanted).start();
-    let place = Place::new();
-    place.put("list.tsv", table(&origin, &wanted));
-    let mut command = place.command(&["list.tsv", how]);
-    command.env("RINGPULL_FAULT", fault);
-    let ended = place.start_command(command).finish();
-    if ended.code == Some(0) {
-        place.assert_holds(&wanted);
-        place.assert_no_drafts();
-        assert_settled(&place, "list.tsv");
-    }
-    let requests = origin.log().len();
-    place.run(&["list.tsv", "--dedupe"]).assert_code(0);
-    place.assert_holds(&wanted);
-    place.assert_no_drafts();
-    (place, ended, requests)
-}
-
-#[test]
-fn a_file_with_too_many_names_has_the_next_one_fetched_and_linked_on() {
-    let (_place, ended, requests) = faulty("link:3:EMLINK", "--dedupe=hardlink");
-    assert_eq!((ended.count("fetched"), ended.count("linked"), requests), (2, 4, 2));
-    let (_place, ended, requests) = faulty("link:1+:EMLINK", "--dedupe=hardlink");
-    assert_eq!((ended.count("fetched"), ended.count("linked"), requests), (6, 0, 6));
-}
-
-#[test]
-fn where_nothing_can_be_linked_everything_is_fetched_and_that_is_told_once() {
-    for (fault, how) in [
-        ("link:1+:EPERM", "--dedupe=hardlink"),
-        ("link:1+:EXDEV", "--dedupe=hardlink"),
-        ("reflink:1+:EOPNOTSUPP", "--dedupe=reflink"),
-    ] {
-        let (_place, ended, requests) = faulty(fault, how);
-        assert_eq!((ended.count("fetched"), requests), (6, 6), "{fault}");
-        let told = ended.events.iter().filter(|event| event["event"] == "notice").count();
-        assert_eq!(told, 1, "{fault}: {:#?}", ended.events);
-    }
-    // What cannot share blocks may have names.
-    let (_place, ended, _) = faulty("reflink:1+:EOPNOTSUPP", "--dedupe");
-    assert_eq!((ended.count("fetched"), ended.count("linked")), (1, 5));
-}
-
-#[test]
-fn a_disk_that_is_full_ends_the_run_before_it_is_sealed() {
-    for fault in ["link:2:ENOSPC", "rename:4:ENOSPC"] {
-        let (_place, ended, _) = faulty(fault, "--dedupe=hardlink");
-        assert_eq!(ended.code, Some(7), "{fault}: {}", ended.stderr);
-    }
-    let (_place, ended, requests) = faulty("rename:3:EIO", "--dedupe=hardlink");
-    assert_eq!((ended.code, ended.count("linked"), requests), (Some(0), 4, 2));
-}
-
-#[test]
-fn a_run_that_is_killed_is_completed_by_the_next() {
-    let wanted = copies(7, &[File::new(800).seed(1), File::new(801).seed(2), File::new(802)]);
-    let latch = Latch::default();
-    let held = latch.clone();
-    // The second of the digests comes after the kill.
-    let serve = |origin: Origin, (path, file): &(String, File)| match path.starts_with("d0/k1") {
-        true => {
-            let held = held.clone();
-            origin.bent(&format!("/{path}"), *file, move |_, reply| reply.after(&held))
-        }
-        false => origin.file(&format!("/{path}"), *file),
-    };
-    let origin = wanted.iter().fold(Origin::new(), serve).start();
-    let place = Place::new();
-    place.put("list.tsv", table(&origin, &wanted));
-    let started = place.start(&["list.tsv", "--dedupe=hardlink"]);
-    origin.wait_for_requests(3);
-    started.signal(Signal::KILL);
-    started.end_or_die();
-    latch.open();
-    let next = place.run(&["list.tsv", "--dedupe=hardlink"]);
-    next.assert_ends(0, &[("entries", 21), ("failed", 0)]);
-    place.assert_holds(&wanted);
-    assert_settled(&place, "list.tsv");
-}
-
-#[test]
-fn a_run_that_dies_while_it_links_is_completed_by_the_next() {
-    let wanted = copies(3, &[File::new(700).seed(1), File::new(701).seed(2)]);
-    let origin = origin_of(&wanted).start();
-    let mut deaths = 0;
-    for how in ["--dedupe=hardlink", "--dedupe=reflink", "--dedupe"] {
-        for at in 1.. {
-            let place = Place::new();
-            place.put("list.tsv", table(&origin, &wanted));
-            let mut command = place.command(&["list.tsv", how]);
-            command.env("RINGPULL_CRASH_AT", at.to_string());
-            let ended = place.start_command(command).end_or_die();
-            let is_dead = ended.code.is_none();
-            deaths += u32::from(is_dead);
-            let there = wanted.iter().filter(|(path, _)| place.tree(path).exists());
-            place.assert_right(&there.cloned().collect::<Vec<_>>());
-            let next = place.run(&["list.tsv", how]);
-            next.assert_ends(0, &[("entries", 6), ("failed", 0)]);
-            place.assert_holds(&wanted);
-            assert_settled(&place, "list.tsv");
-            if !is_dead {
-                break;
-            }
-        }
-    }
-    assert!(deaths >= 12, "{deaths}");
-}
-
-#[test]
-fn names_that_the_books_do_not_know_are_read_once() {
-    let wanted = copies(5, &[File::new(1200).seed(9)]);
-    let origin = origin_of(&wanted).start();
-    let place = Place::new();
-    place.put("list.tsv", table(&origin, &wanted[..1]));
-    place.run(&["list.tsv"]).assert_ends(0, &[("fetched", 1)]);
-    // As a run leaves it that is killed while it links.
-    for (path, _) in &wanted[1..3] {
-        fs::create_dir_all(place.tree(path).parent().unwrap()).unwrap();
-        fs::hard_link(place.tree(&wanted[0].0), place.tree(path)).unwrap();
-    }
-    fs::hard_link(place.tree(&wanted[0].0), place.tree(".ringpull/drafts/3")).unwrap();
-    place.put("list.tsv", table(&origin, &wanted));
-    let ended = place.run(&["list.tsv", "--dedupe=hardlink"]);
-    ended.assert_ends(0, &[("unchanged", 3), ("linked", 2), ("requests", 0)]);
-    place.assert_holds(&wanted);
     assert_settled(&place, "list.tsv");
 }
 
