@@ -157,7 +157,7 @@ mod armed {
     }
 
     /// What the kernel may say.
-    const ERRORS: [(&str, i32); 7] = [
+    const ERRORS: [(&str, i32); 11] = [
         ("EIO", libc::EIO),
         ("ENOSPC", libc::ENOSPC),
         ("EINTR", libc::EINTR),
@@ -165,6 +165,10 @@ mod armed {
         ("ENOMEM", libc::ENOMEM),
         ("ECONNRESET", libc::ECONNRESET),
         ("ECANCELED", libc::ECANCELED),
+        ("EMLINK", libc::EMLINK),
+        ("EPERM", libc::EPERM),
+        ("EXDEV", libc::EXDEV),
+        ("EOPNOTSUPP", libc::EOPNOTSUPP),
     ];
     /// Direct writes are cut at whole pages: the kernel never cuts them elsewhere.
     const PAGE_BYTES: usize = 4096;

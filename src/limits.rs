@@ -261,6 +261,9 @@ pub const LARGE_AT_ONCE: usize = 2;
 pub const JOURNAL_HELD_MAX: usize = 64 << 10;
 /// Bytes of entries after which a mirror is synced and the journal notes it: what a power cut may cost.
 pub const CHECKPOINT_BYTES: u64 = 1 << 30;
+/// Times that a mirror goes through the entries that wait for one of the same digest. A pass more is needed
+/// where a file can have no more names (65,000 on ext4), and then makes a source of the next.
+pub const LINK_PASSES_MAX: u32 = 64;
 /// Files that a mirror removes without being told how many it may; more, if a tenth of the list is.
 pub const DELETE_FILES_MIN: u64 = 1000;
 

@@ -46,13 +46,17 @@ pub(crate) enum Proof {
 impl Record {
     /// Whether a file is still the one of this record.
     pub(crate) fn is_of(&self, there: &Fingerprint) -> bool {
-        let known = Fingerprint {
+        self.print() == *there
+    }
+
+    /// The file of this record.
+    pub(crate) fn print(&self) -> Fingerprint {
+        Fingerprint {
             size: self.size,
             mtime_ns: self.mtime_ns,
             ino: self.ino,
             ctime_ns: self.ctime_ns,
-        };
-        known == *there
+        }
     }
 }
 
@@ -76,15 +80,27 @@ impl Snapshot {
     }
 
     /// The record of a path, if there is one. Paths must be asked for in order.
+    #[cfg(test)]
     pub(crate) fn join(&mut self, path: &str) -> Option<Record> {
-        while self.next.as_ref().is_some_and(|next| next.path.as_str() < path) {
-            self.next = self.read();
-        }
-        self.next.as_ref().filter(|next| next.path == path).cloned()
+        while self.before(path).is_some() {}
+        self.take(path)
+    }
+
+    /// The next record of a path before this one; when there is none any more, [`Self::take`] has the one of
+    /// the path itself.
+    pub(crate) fn before(&mut self, path: &str) -> Option<Record> {
+        self.next.as_ref().filter(|next| next.path.as_str() < path)?;
+        self.advance()
+    }
+
+    /// The record of a path whose forerunners have been taken.
+    pub(crate) fn take(&mut self, path: &str) -> Option<Record> {
+        self.next.as_ref().filter(|next| next.path == path)?;
+        self.advance()
     }
 
     /// The next record.
-    pub(super) fn advance(&mut self) -> Option<Record> {
+    pub(crate) fn advance(&mut self) -> Option<Record> {
         let next = self.read();
         std::mem::replace(&mut self.next, next)
     }

@@ -90,15 +90,16 @@ impl State {
         let mut sorter = Sorter::new(&self.directory, SORT_BYTES_MAX);
         let file = BufReader::with_capacity(SORT_BUFFER_BYTES, File::open(journal)?);
         let mut frames = Frames(file.take(trust.end));
-        let mut at = 0;
+        let mut at = 0_u64;
         while let Some(mut frame) = frames.next() {
+            let place = at.to_be_bytes();
             at += frame_bytes(&frame);
             if at > trust.believed {
                 doubt(&mut frame);
             }
             if let Some(path) = path_of(&frame) {
                 // The order of the journal is kept among the frames of one path.
-                sorter.push(&[path.as_bytes(), &[0], &frame].concat())?;
+                sorter.push(&[path.as_bytes(), &[0], &place, &frame].concat())?;
             }
         }
         let mut news = sorter.finish()?;
@@ -108,7 +109,8 @@ impl State {
         let mut pending: Option<(String, Option<Record>)> = None;
         while let Some(row) = news.next()? {
             let at = row.iter().position(|byte| *byte == 0).unwrap_or(row.len());
-            let (path, frame) = (String::from_utf8_lossy(&row[..at]).into_owned(), &row[at + 1..]);
+            let path = String::from_utf8_lossy(&row[..at]).into_owned();
+            let frame = row.get(at + 1 + size_of::<u64>()..).unwrap_or_default();
             let record = match frame.split_first() {
                 Some((&DONE, rest)) => get_record(&mut Reader(rest)),
                 _ => None,

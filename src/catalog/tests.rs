@@ -115,7 +115,7 @@ fn the_last_word_on_a_path_counts_and_what_is_gone_is_forgotten() {
     let directory = tempfile::tempdir().unwrap();
     let state = State::open(directory.path()).unwrap();
     let (mut journal, _) = state.begin(|| Ok(())).unwrap();
-    for (path, size) in [("b", 1), ("a", 2), ("b", 3), ("c", 4)] {
+    for (path, size) in [("b", 7), ("a", 2), ("b", 3), ("c", 4)] {
         journal.done(&record(path, size)).unwrap();
     }
     drop(journal);

@@ -17,7 +17,9 @@ use super::config;
 use super::run::Stop;
 use super::{addresses, terminal};
 use crate::error::{Error, Kind, Result};
-use crate::mirror::{self, Format, JOBS_DEFAULT, List, Order, PER_HOST_DEFAULT, Sealed, Verify};
+use crate::mirror::{
+    self, Dedupe, Format, JOBS_DEFAULT, List, Order, PER_HOST_DEFAULT, Sealed, Verify,
+};
 use crate::options::IoChoice;
 use crate::report::{MirrorReport, Output, TICK};
 use crate::units::parse_size;
@@ -53,6 +55,12 @@ pub(crate) struct MirrorArgs {
     /// Read again what seems unchanged, and compare digests: none, sample (one in a hundred) or all
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = verify())]
     verify: String,
+    /// Fetch entries of equal digests once, and make the others from the first: auto (reflink where the file
+    /// system can, else hardlink), reflink or hardlink. Hard links are one file: the date of the first counts
+    /// for all, and whoever writes to one writes to all
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "auto", value_parser = dedupe())]
+    dedupe: Option<String>,
     /// Say what would be done, and do nothing
     #[arg(long, value_parser = FalseyValueParser::new())]
     dry_run: bool,
@@ -114,6 +122,10 @@ fn format(text: &str) -> Result<Wanted, String> {
 
 fn verify() -> clap::builder::PossibleValuesParser {
     ["none", "sample", "all"].into()
+}
+
+fn dedupe() -> clap::builder::PossibleValuesParser {
+    ["auto", "reflink", "hardlink"].into()
 }
 
 /// Runs it, until it is done or `stop` holds a signal, and returns the exit code.
@@ -232,6 +244,11 @@ fn order(args: &MirrorArgs, report: &mut MirrorReport) -> Result<Order> {
         "sample" => Verify::Sample,
         _ => Verify::None,
     };
+    order.dedupe = args.dedupe.as_deref().map(|how| match how {
+        "reflink" => Dedupe::Reflink,
+        "hardlink" => Dedupe::Hardlink,
+        _ => Dedupe::Auto,
+    });
     order.dry_run = args.dry_run;
     (order.jobs, order.per_host) = (args.jobs, args.per_host);
     order.request_gap = args.request_rate;

@@ -12,12 +12,14 @@ use super::crew::{Crew, Shared};
 use super::extra::extraneous;
 use super::hosts::Hosts;
 use super::limit::Limit;
+use super::linking::Linker;
+use super::rows::Prints;
 use super::tally::{CHECKPOINT_EVERY, Lines, Tally};
-use super::{List, Order, Sealed, deadline, survey};
-use crate::catalog::State;
+use super::{List, Order, Sealed, compare, deadline, survey};
+use crate::catalog::{Journal, State};
 use crate::engine::Stopper;
 use crate::error::{Error, Kind, Result};
-use crate::limits::{CHECKPOINT_BYTES, DELETE_FILES_MIN, RECEIVE_SLICE};
+use crate::limits::{CHECKPOINT_BYTES, DELETE_FILES_MIN, LINK_PASSES_MAX, RECEIVE_SLICE};
 use crate::meter::Event;
 use crate::throttle::Throttle;
 use crate::tree::Tree;
@@ -39,15 +41,9 @@ pub(super) fn live(
     let catalog = Arc::new(survey::catalog(order, &place, counts, &limit)?);
     counts.set_total(catalog.len() + catalog.bad_len(), catalog.duplicates());
     let (journal, mut snapshot) = state.begin(|| tree.sync())?;
-    let lines = |path: Option<PathBuf>| match (order.dry_run, path) {
-        (false, Some(path)) => Lines::create(&path).map(Some),
-        _ => Ok(None),
-    };
-    let results = order.results.clone().unwrap_or_else(|| place.join("results.jsonl"));
-    let (results, failures) = (lines(Some(results))?, lines(order.failures.clone())?);
-    let tally = Tally::new(catalog.len(), journal, results, failures, Arc::clone(counts));
-    let compared = survey::compare(
-        &survey::Comparison {
+    let tally = books(order, &place, catalog.len(), journal, counts)?;
+    let compared = compare::compare(
+        &compare::Comparison {
             order,
             catalog: &catalog,
             tree: &tree,
@@ -73,12 +69,12 @@ pub(super) fn live(
             durable: false,
         });
     }
-    let is_work_left = !compared.is_empty();
+    let is_work_left = !compared.queues.is_empty();
     let shared = Arc::new(Shared {
         order: order.clone(),
         catalog: Arc::clone(&catalog),
         tree: Arc::clone(&tree),
-        hosts: Hosts::new(compared, order.per_host.get(), Crew::threads(order))?,
+        hosts: Hosts::new(compared.queues, order.per_host.get(), Crew::threads(order))?,
         tally,
         counts: Arc::clone(counts),
         stopper: stopper.clone(),
@@ -88,8 +84,33 @@ pub(super) fn live(
             .limit_rate
             .map(|rate| Mutex::new(Throttle::new(rate, Instant::now()))),
     });
-    let ended = if is_work_left { fetch(&shared, begun) } else { Ok(()) };
+    let mut ended = if is_work_left { fetch(&shared, begun) } else { Ok(()) };
+    if let (Ok(()), Some(how), Some(twins)) = (&ended, order.dedupe, &compared.twins) {
+        ended = link(&shared, begun, Linker::new(&shared, twins, how, &place));
+    }
     seal(&shared, &state, ended)
+}
+
+/// The books of a run.
+fn books(
+    order: &Order,
+    place: &Path,
+    entries: u64,
+    journal: Journal,
+    counts: &Arc<Counts>,
+) -> Result<Tally> {
+    let lines = |path: Option<PathBuf>| match (order.dry_run, path) {
+        (false, Some(path)) => Lines::create(&path).map(Some),
+        _ => Ok(None),
+    };
+    let results = order.results.clone().unwrap_or_else(|| place.join("results.jsonl"));
+    let (results, failures) = (lines(Some(results))?, lines(order.failures.clone())?);
+    let tally = Tally::new(entries, journal, results, failures, Arc::clone(counts));
+    if order.dedupe.is_none() {
+        return Ok(tally);
+    }
+    let prints = Prints::new(place).map_err(|error| Error::local("write", place, error))?;
+    Ok(tally.with_prints(prints))
 }
 
 /// Takes the state: whoever fills the directory is alone there, wherever the state is kept.
@@ -142,11 +163,37 @@ fn fetch(shared: &Arc<Shared>, begun: Instant) -> Result<()> {
         }
     }
     crew.join()?;
-    if is_late {
-        let message = "the time is over; run the same command again to continue";
-        return Err(Error::new(Kind::TimedOut, message));
+    if is_late { Err(late()) } else { Ok(()) }
+}
+
+/// Links what waits for others of the same digest, and fetches what cannot be linked.
+fn link(shared: &Arc<Shared>, begun: Instant, mut linker: Linker<'_>) -> Result<()> {
+    let until = deadline(&shared.order.options, begun);
+    let check = || match until {
+        _ if shared.stopper.is_stopped() => Err(stopped()),
+        Some(until) if Instant::now() >= until => Err(late()),
+        _ => Ok(()),
+    };
+    for pass in 1..=LINK_PASSES_MAX {
+        if shared.hosts.is_closed() {
+            return Ok(());
+        }
+        let left = linker.pass(pass == LINK_PASSES_MAX, &check)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        shared.hosts.refill(left, shared.order.per_host.get())?;
+        fetch(shared, begun)?;
     }
     Ok(())
+}
+
+fn late() -> Error {
+    Error::new(Kind::TimedOut, "the time is over; run the same command again to continue")
+}
+
+fn stopped() -> Error {
+    Error::new(Kind::Interrupted, "stopped; run the same command again to continue")
 }
 
 /// Makes durable what there is, and says how it ended.
@@ -162,8 +209,7 @@ fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>) -> Result<Sealed
         return Err(error);
     }
     if is_stopped || !tally.is_complete() {
-        let message = "stopped; run the same command again to continue";
-        return Err(Error::new(Kind::Interrupted, message));
+        return Err(stopped());
     }
     tally.publish()?;
     let (mut deleted, mut not_deleted) = (0, None);

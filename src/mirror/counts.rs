@@ -14,6 +14,8 @@ use crate::meter::Event;
 pub struct Counts {
     total: AtomicU64,
     pub(super) fetched: AtomicU64,
+    pub(super) linked: AtomicU64,
+    pub(super) linked_bytes: AtomicU64,
     pub(super) unchanged: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) bad: AtomicU64,
@@ -34,6 +36,10 @@ pub struct Standing {
     pub total: u64,
     /// Entries whose file was fetched.
     pub fetched: u64,
+    /// Entries whose file was made from another of the same digest.
+    pub linked: u64,
+    /// Bytes of their files, none of which was fetched.
+    pub linked_bytes: u64,
     /// Entries whose file was right already.
     pub unchanged: u64,
     /// Entries that failed.
@@ -63,6 +69,8 @@ pub enum Stage {
     Comparing,
     /// Fetching.
     Fetching,
+    /// Making files from others of the same digest.
+    Linking,
     /// Waiting for the disk.
     Syncing,
     /// Removing what is not in the list.
@@ -74,7 +82,7 @@ pub enum Stage {
 impl Standing {
     /// Entries that have a terminal state.
     pub fn ended(&self) -> u64 {
-        self.fetched + self.unchanged + self.failed + self.bad_lines
+        self.fetched + self.linked + self.unchanged + self.failed + self.bad_lines
     }
 
     /// Whether every entry is as the list wants it.
@@ -89,6 +97,8 @@ impl Counts {
         Standing {
             total: self.total.load(Relaxed),
             fetched: self.fetched.load(Relaxed),
+            linked: self.linked.load(Relaxed),
+            linked_bytes: self.linked_bytes.load(Relaxed),
             unchanged: self.unchanged.load(Relaxed),
             failed: self.failed.load(Relaxed),
             bad_lines: self.bad.load(Relaxed),
@@ -159,10 +169,11 @@ impl Drop for InFlight<'_> {
     }
 }
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage::Reading,
     Stage::Comparing,
     Stage::Fetching,
+    Stage::Linking,
     Stage::Syncing,
     Stage::Deleting,
     Stage::Done,

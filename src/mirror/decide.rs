@@ -14,10 +14,14 @@ pub(super) enum Need {
     Nothing,
     /// The file must be read and hashed; if that fails, fetched.
     Hash,
+    /// The file must be read and hashed; if that fails, it waits for one of the same digest.
+    Look,
     /// The server must be asked whether it has another version than this.
     Check(Known),
     /// The file must be fetched.
     Fetch,
+    /// The file is made from another of the same digest.
+    Link,
 }
 
 /// What the server once said of a version, verbatim; or the date of a file that nobody knows.

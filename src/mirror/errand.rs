@@ -47,6 +47,8 @@ enum Done {
     IsRight(Record),
     /// It has to be fetched as a large one.
     IsLarge,
+    /// The file that is there is not the one, and it waits for another of the same digest.
+    Waits,
 }
 
 impl Runner {
@@ -100,6 +102,10 @@ impl Runner {
                 shared.hosts.ended(&claim, Ended::Good);
                 return shared.hosts.turned_large(claim);
             }
+            Ok(Done::Waits) => {
+                shared.hosts.ended(&claim, Ended::Unasked);
+                return;
+            }
             Err(trouble) => {
                 let kind = trouble.error.kind();
                 if kind == Kind::NoSpace {
@@ -135,12 +141,19 @@ impl Runner {
 
     /// What can be done for an entry whose host has been given up: look whether it is there already.
     async fn without_host(&self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
-        if claim.task.need == Need::Hash
-            && let Some(record) = self.hash(entry).await?
-        {
-            return Ok(Done::IsRight(record));
+        match claim.task.need {
+            Need::Look => self.look(entry).await,
+            Need::Hash => {
+                let right = self.hash(entry).await?;
+                right.map(Done::IsRight).ok_or_else(|| lost(entry))
+            }
+            _ => Err(lost(entry)),
         }
-        Err(lost(entry))
+    }
+
+    /// Reads the file that is there, and asks nobody.
+    async fn look(&self, entry: &Entry) -> Result<Done, Trouble> {
+        Ok(self.hash(entry).await?.map_or(Done::Waits, Done::IsRight))
     }
 
     async fn attempt(&mut self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
@@ -155,6 +168,7 @@ impl Runner {
                 }
                 None
             }
+            Need::Look => return self.look(entry).await,
             Need::Check(known) => Some(known),
             _ => None,
         };

@@ -75,21 +75,8 @@ pub(super) enum Next {
 
 impl Hosts {
     pub(super) fn new(queues: Vec<Queue>, per_host: u16, threads: usize) -> Result<Self> {
-        let mut hosts = Vec::with_capacity(queues.len());
-        for mut queue in queues {
-            let large = queue.large.next().map_err(unreadable)?;
-            let small = queue.small.next().map_err(unreadable)?;
-            hosts.push(Host {
-                queue,
-                large,
-                small,
-                turned_large: VecDeque::new(),
-                waiting: BinaryHeap::new(),
-                courtesy: Courtesy::new(per_host),
-            });
-        }
         let inner = Inner {
-            hosts,
+            hosts: hosts_of(queues, per_host)?,
             turn: 0,
             in_flight: 0,
             large_in_flight: 0,
@@ -99,6 +86,14 @@ impl Hosts {
         };
         let changed = (0..threads).map(|_| Notify::new()).collect();
         Ok(Self { inner: Mutex::new(inner), changed })
+    }
+
+    /// Takes more to do, once all is done. Nothing that hosts have shown so far counts any more.
+    pub(super) fn refill(&self, queues: Vec<Queue>, per_host: u16) -> Result<()> {
+        let hosts = hosts_of(queues, per_host)?;
+        let mut inner = self.inner();
+        (inner.hosts, inner.turn) = (hosts, 0);
+        Ok(())
     }
 
     /// What to do next on a thread; waits until there is something.
@@ -186,6 +181,11 @@ impl Hosts {
         self.close();
     }
 
+    /// Whether nothing more is to be begun.
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner().closed
+    }
+
     /// Why the run cannot go on, if it cannot.
     pub(super) fn failure(&self) -> Option<Error> {
         self.inner().failure.take()
@@ -194,6 +194,20 @@ impl Hosts {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn hosts_of(queues: Vec<Queue>, per_host: u16) -> Result<Vec<Host>> {
+    let begin = |mut queue: Queue| {
+        Ok(Host {
+            large: queue.large.next().map_err(unreadable)?,
+            small: queue.small.next().map_err(unreadable)?,
+            queue,
+            turned_large: VecDeque::new(),
+            waiting: BinaryHeap::new(),
+            courtesy: Courtesy::new(per_host),
+        })
+    };
+    queues.into_iter().map(begin).collect()
 }
 
 impl Inner {

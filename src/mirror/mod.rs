@@ -3,13 +3,16 @@
 //!
 //! One thread lives the life of the run: it reads the list into the catalog (`survey`), compares it with what
 //! is there, and hands what needs work to the lane threads (`hosts`), each of which runs a number of errands
-//! at a time (`errand`). The books (`tally`) take one ending for every entry. When all have theirs, what was
-//! written is synced, and only then the run is sealed and what is no longer wanted removed (`close`).
+//! at a time (`errand`). What waits for another of the same digest (`twins`) is linked after that
+//! (`linking`), or fetched if that cannot be. The books (`tally`) take one ending for every entry. When all
+//! have theirs, what was written is synced, and only then the run is sealed and what is no longer wanted
+//! removed (`close`).
 //!
 //! Invariant: the list and the tree are the only truth. Journal and snapshot save work; without them a run
 //! looks at the files again and asks the server.
 
 mod close;
+mod compare;
 mod counts;
 mod crew;
 mod decide;
@@ -18,10 +21,13 @@ mod evidence;
 mod extra;
 mod hosts;
 mod limit;
+mod linking;
 mod page;
 mod queues;
+mod rows;
 mod survey;
 mod tally;
+mod twins;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -61,6 +67,8 @@ pub struct Order {
     pub max_delete: Option<u64>,
     /// How much of what seems unchanged is read again.
     pub verify: Verify,
+    /// How entries of equal digests get their files from one that is fetched; `None` fetches each.
+    pub dedupe: Option<Dedupe>,
     /// Whether to tell what would be done, and do nothing.
     pub dry_run: bool,
     /// Entries in flight at a time, of all hosts together.
@@ -102,6 +110,18 @@ pub enum Verify {
     All,
 }
 
+/// How a file is made from another that has the same digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dedupe {
+    /// As with `Reflink` where the file system can, else as with `Hardlink`.
+    #[default]
+    Auto,
+    /// As a file of its own that shares the blocks until one of them is written to (ioctl_ficlone(2)).
+    Reflink,
+    /// As another name of the same file (link(2)): all have the date of the first.
+    Hardlink,
+}
+
 impl Order {
     /// An order with the defaults.
     pub fn new(list: List, directory: PathBuf) -> Self {
@@ -115,6 +135,7 @@ impl Order {
             delete: false,
             max_delete: None,
             verify: Verify::None,
+            dedupe: None,
             dry_run: false,
             jobs: JOBS_DEFAULT,
             per_host: PER_HOST_DEFAULT,
@@ -174,7 +195,7 @@ pub struct Mirror {
 /// What a dry run would do with one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// `fetch`, `check` with the server, `hash` what is there, or `delete`.
+    /// `fetch`, `check` with the server, `hash` what is there, `link` with another, or `delete`.
     pub verb: String,
     /// The path below the directory.
     pub path: String,

@@ -89,8 +89,7 @@ impl Reader {
         }
         let mut bytes = vec![0; usize::try_from(u32::from_le_bytes(length)).unwrap_or(0)];
         file.read_exact(&mut bytes)?;
-        let odd = || std::io::Error::other("a queue of the run is damaged");
-        serde_json::from_slice::<Wire>(&bytes).map(Task::from).map_err(|_| odd()).map(Some)
+        decode(&bytes).map(Some)
     }
 }
 
@@ -102,7 +101,8 @@ fn unnamed(directory: &Path) -> std::io::Result<File> {
 /// A task as it is written: ordinal, position, and what is needed.
 type Wire = (u64, u64, u8, Option<Vec<u8>>, Option<String>);
 
-fn encode(task: &Task) -> Vec<u8> {
+/// A task as bytes, behind their length.
+pub(super) fn encode(task: &Task) -> Vec<u8> {
     let (etag, date) = match &task.need {
         Need::Check(known) => (known.etag.as_ref(), known.last_modified.as_ref()),
         _ => (None, None),
@@ -112,11 +112,19 @@ fn encode(task: &Task) -> Vec<u8> {
         Need::Hash => 1,
         Need::Fetch => 2,
         Need::Check(known) => 3 + u8::from(known.is_recorded),
+        Need::Look => 5,
+        Need::Link => 6,
     };
     let wire = (task.ordinal, task.position, need, etag, date);
     let text = serde_json::to_vec(&wire).expect("proof: numbers and text are always JSON");
     let length = u32::try_from(text.len()).expect("proof: a response head bounds validators");
     [&length.to_le_bytes()[..], &text].concat()
+}
+
+/// What was behind the length.
+pub(super) fn decode(bytes: &[u8]) -> std::io::Result<Task> {
+    let odd = |_| std::io::Error::other("a queue of the run is damaged");
+    serde_json::from_slice::<Wire>(bytes).map(Task::from).map_err(odd)
 }
 
 impl From<Wire> for Task {
@@ -125,6 +133,8 @@ impl From<Wire> for Task {
             0 => Need::Nothing,
             1 => Need::Hash,
             2 => Need::Fetch,
+            5 => Need::Look,
+            6 => Need::Link,
             recorded => Need::Check(Known { etag, last_modified, is_recorded: recorded == 4 }),
         };
         Self { ordinal, position, need }
@@ -148,6 +158,8 @@ mod tests {
             Need::Nothing,
             Need::Hash,
             Need::Fetch,
+            Need::Look,
+            Need::Link,
             Need::Check(known),
             Need::Check(Known::default()),
         ];

@@ -1,4 +1,4 @@
-//! Reads the list into the catalog, and finds out what needs work.
+//! Reads the list into the catalog: a file, standard input, an address, or the indexes of a directory.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,20 +9,15 @@ use std::sync::Arc;
 use url::Url;
 
 use super::counts::{Counts, Stage};
-use super::decide::{Need, decide};
 use super::limit::Limit;
 use super::page::Asker;
-use super::queues::{Filling, Queue, Task};
-use super::tally::{Ending, Tally};
-use super::{List, Order, Verify};
-use crate::catalog::{Builder, Catalog, Snapshot};
-use crate::engine::Stopper;
+use super::{List, Order};
+use crate::catalog::{Builder, Catalog};
 use crate::error::{Error, Kind, Result};
 use crate::io::{self, Wanted};
-use crate::limits::{BLOCK_SIZE_MIN, ENTRY_LARGE_BYTES};
+use crate::limits::BLOCK_SIZE_MIN;
 use crate::manifest::{self, BadLine, Entry, Filter, Format, Found, Link, Listing};
 use crate::options::{Options, Target};
-use crate::tree::{Fingerprint, Tree};
 use crate::wire::Route;
 
 /// Reads the list.
@@ -234,103 +229,5 @@ async fn page_of(asker: &Asker<'_>, route: Route) -> Result<(Vec<u8>, Option<Str
     }
 }
 
-/// What a comparison looks at.
-pub(super) struct Comparison<'a> {
-    pub(super) order: &'a Order,
-    pub(super) catalog: &'a Catalog,
-    pub(super) tree: &'a Tree,
-    pub(super) tally: &'a Tally,
-    pub(super) counts: &'a Counts,
-    pub(super) stopper: &'a Stopper,
-    pub(super) state: &'a Path,
-}
-
-/// Compares the catalog with what is known and there: what is right ends at once, the rest is queued.
-///
-/// `tell` is told what a dry run would do.
-pub(super) fn compare(
-    about: &Comparison<'_>,
-    snapshot: &mut Snapshot,
-    tell: &mut dyn FnMut(&str, &str) -> Result<()>,
-) -> Result<Vec<Queue>> {
-    let Comparison { order, catalog, tree, tally, counts, stopper, state } = *about;
-    counts.set_stage(Stage::Comparing);
-    let mut filling = Filling::new(state);
-    catalog.bad_lines(&mut |bad| tally.bad_line(&bad))?;
-    let mut entries = catalog.entries();
-    let mut absent = Absent::default();
-    while let Some((ordinal, position, entry)) = entries.next()? {
-        if ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
-            return Err(Error::new(Kind::Interrupted, "stopped while the directory was compared"));
-        }
-        let record = snapshot.join(&entry.path);
-        let there = match absent.stat(tree, &entry.path) {
-            Ok(there) => there,
-            Err(error) => {
-                tally.end(ordinal, &entry, Ending::Failed(error, 0))?;
-                continue;
-            }
-        };
-        let sample = order.verify == Verify::Sample && fastrand::u32(..100) == 0;
-        let need = decide(&entry, record.as_ref(), there.as_ref(), order.verify, sample);
-        let (verb, host) = (verb(&need), host(&entry));
-        if order.dry_run {
-            if need != Need::Nothing {
-                tell(verb, &entry.path)?;
-            }
-            continue;
-        }
-        if need == Need::Nothing {
-            tally.end(ordinal, &entry, Ending::Unchanged(None))?;
-            continue;
-        }
-        // A file that is there may be the right one still, and then nothing large comes.
-        let is_large = need == Need::Fetch
-            && order.is_split(&entry)
-            && entry.size.is_some_and(|size| size > ENTRY_LARGE_BYTES);
-        let task = Task { ordinal, position, need };
-        let pushed = filling.push(&host, is_large, &task);
-        pushed.map_err(|error| Error::local("write", state, error))?;
-    }
-    filling.finish().map_err(|error| Error::local("write", state, error))
-}
-
-/// The directory that was last looked for in vain: what lies in it comes next, and is not looked for.
-#[derive(Default)]
-struct Absent(Option<String>);
-
-impl Absent {
-    fn stat(&mut self, tree: &Tree, path: &str) -> Result<Option<Fingerprint>> {
-        let parent = path.rsplit_once('/').map(|(parent, _)| parent);
-        if parent.is_some() && parent == self.0.as_deref() {
-            return Ok(None);
-        }
-        let there = tree.stat(path)?;
-        if there.is_none() && !tree.has_directory_of(path)? {
-            self.0 = parent.map(ToOwned::to_owned);
-        }
-        Ok(there)
-    }
-}
-
-/// What a dry run says of a need.
-fn verb(need: &Need) -> &'static str {
-    match need {
-        Need::Nothing => "keep",
-        Need::Hash => "hash",
-        Need::Check(_) => "check",
-        Need::Fetch => "fetch",
-    }
-}
-
-/// The host that an entry asks, with its port.
-fn host(entry: &Entry) -> String {
-    let url = &entry.urls[0];
-    let port = url.port_or_known_default().unwrap_or_default();
-    format!("{}:{port}", url.host_str().unwrap_or_default())
-}
-
-/// Entries between two looks at whether to stop.
-const STOP_EVERY: u64 = 256;
 /// Directories of a server that wait to be walked.
 const DIRECTORIES_LEFT_MAX: usize = 1 << 20;

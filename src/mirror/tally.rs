@@ -15,21 +15,34 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::counts::Counts;
-use crate::catalog::{Journal, Record};
+use super::rows::Prints;
+use crate::catalog::{Journal, Proof, Record};
 use crate::error::{Error, Kind, Result};
 use crate::limits::JOURNAL_HELD_MAX;
 use crate::manifest::{BadLine, Entry};
 use crate::meter::Event;
+use crate::tree::Fingerprint;
 
 /// How an entry ended.
 #[derive(Debug)]
 pub(super) enum Ending {
     /// Its file was fetched.
     Fetched(Record),
+    /// Its file was made from another of the same digest.
+    Linked(Record, Link),
     /// Its file was right already; with a record, if there is something new to know of it.
     Unchanged(Option<Record>),
     /// It failed, after so many attempts.
     Failed(Error, u32),
+}
+
+/// What a file was made from.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The path of the other.
+    pub(super) from: String,
+    /// `reflink` or `hardlink`.
+    pub(super) how: &'static str,
 }
 
 /// Which state an entry has: terminal ones are written once.
@@ -41,6 +54,8 @@ pub(super) struct Tally {
     states: Vec<AtomicU8>,
     books: Mutex<Books>,
     counts: Arc<Counts>,
+    /// Where it is noted which files came right, if somebody wants to know.
+    prints: Option<Prints>,
 }
 
 struct Books {
@@ -98,6 +113,10 @@ struct Line<'a> {
     url: Option<&'a str>,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     size_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<&'static str>,
@@ -124,7 +143,25 @@ impl Tally {
         let states = (0..entries).map(|_| AtomicU8::new(PENDING)).collect();
         let books =
             Books { journal, held: None, results, failures, unsynced_bytes: 0, is_doubtful: false };
-        Self { states, books: Mutex::new(books), counts }
+        Self { states, books: Mutex::new(books), counts, prints: None }
+    }
+
+    /// Has it noted which files came right.
+    pub(super) fn with_prints(mut self, prints: Prints) -> Self {
+        self.prints = Some(prints);
+        self
+    }
+
+    /// The file of an entry that came right in this run, as far as that is noted.
+    pub(super) fn print(&self, ordinal: u64) -> Result<Option<Fingerprint>> {
+        let found = self.prints.as_ref().map(|prints| prints.find(ordinal)).transpose();
+        found.map(Option::flatten).map_err(noting_failed)
+    }
+
+    /// Whether an entry has its ending.
+    pub(super) fn has_ended(&self, ordinal: u64) -> bool {
+        let state = usize::try_from(ordinal).ok().and_then(|at| self.states.get(at));
+        state.is_some_and(|state| state.load(Relaxed) == ENDED)
     }
 
     /// Takes the ending of an entry.
@@ -137,10 +174,20 @@ impl Tally {
         if before != Some(PENDING) {
             return Err(Error::new(Kind::Internal, "an entry of the list ended twice"));
         }
+        if let (Some(prints), Ending::Fetched(record) | Ending::Unchanged(Some(record))) =
+            (&self.prints, &ending)
+            && record.proof == Proof::Digest
+        {
+            prints.put(ordinal, record).map_err(noting_failed)?;
+        }
         let mut books = self.books();
         books.result(entry, &ending)?;
         let (count, record) = match ending {
             Ending::Fetched(record) => (&self.counts.fetched, Some(record)),
+            Ending::Linked(record, _) => {
+                self.counts.linked_bytes.fetch_add(record.size, Relaxed);
+                (&self.counts.linked, Some(record))
+            }
             Ending::Unchanged(record) => (&self.counts.unchanged, record),
             Ending::Failed(error, _) => {
                 let path = crate::error::Escaped(&entry.path);
@@ -150,15 +197,15 @@ impl Tally {
         };
         if let Some(record) = record {
             books.unsynced_bytes += record.size;
-            match &mut books.held {
-                // What is not kept is looked at again by the next run.
-                Some(held) if held.len() < JOURNAL_HELD_MAX => held.push(record),
-                Some(_) => {}
-                None => books.journal.done(&record).map_err(journal_failed)?,
-            }
+            books.note(record)?;
         }
         count.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// The file of an entry that has its ending is to be known anew: another name of it was made or went.
+    pub(super) fn renew(&self, record: Record) -> Result<()> {
+        self.books().note(record)
     }
 
     /// Takes a line of the list that makes no entry.
@@ -167,6 +214,8 @@ impl Tally {
             path: bad.path.as_deref(),
             url: None,
             state: "bad_line",
+            how: None,
+            from: None,
             size_bytes: None,
             verified: None,
             kind: Some(Kind::Usage.name()),
@@ -242,6 +291,16 @@ impl Tally {
 }
 
 impl Books {
+    fn note(&mut self, record: Record) -> Result<()> {
+        match &mut self.held {
+            // What is not kept is looked at again by the next run.
+            Some(held) if held.len() < JOURNAL_HELD_MAX => held.push(record),
+            Some(_) => {}
+            None => self.journal.done(&record).map_err(journal_failed)?,
+        }
+        Ok(())
+    }
+
     fn result(&mut self, entry: &Entry, ending: &Ending) -> Result<()> {
         if let (Ending::Failed(..), Some(failures)) = (ending, &mut self.failures) {
             let mut line = Vec::new();
@@ -253,6 +312,7 @@ impl Books {
         }
         let (state, record, failure) = match ending {
             Ending::Fetched(record) => ("fetched", Some(record), None),
+            Ending::Linked(record, _) => ("linked", Some(record), None),
             Ending::Unchanged(record) => ("unchanged", record.as_ref(), None),
             Ending::Failed(error, attempts) => ("failed", None, Some((error, *attempts))),
         };
@@ -261,10 +321,16 @@ impl Books {
             _ if entry.checksum.is_some() => Some("digest"),
             _ => Some("length"),
         };
+        let link = match ending {
+            Ending::Linked(_, link) => Some(link),
+            _ => None,
+        };
         self.write(&Line {
             path: Some(&entry.path),
             url: entry.urls.first().map(url::Url::as_str),
             state,
+            how: link.map(|link| link.how),
+            from: link.map(|link| link.from.as_str()),
             size_bytes: record.map(|record| record.size).or(entry.size),
             verified,
             kind: failure.map(|(error, _)| error.kind().name()),
@@ -280,6 +346,10 @@ impl Books {
         let text = serde_json::to_vec(line).expect("proof: text and numbers are always JSON");
         results.line(&text)
     }
+}
+
+fn noting_failed(error: std::io::Error) -> Error {
+    Error::local("write", Path::new("what came right"), error)
 }
 
 fn journal_failed(error: std::io::Error) -> Error {

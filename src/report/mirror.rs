@@ -41,6 +41,8 @@ struct Told<'a, B: Serialize> {
 struct Numbers {
     entries: u64,
     fetched: u64,
+    linked: u64,
+    linked_bytes: u64,
     unchanged: u64,
     failed: u64,
     bad_lines: u64,
@@ -245,6 +247,8 @@ fn numbers(standing: &Standing) -> Numbers {
     Numbers {
         entries: standing.total,
         fetched: standing.fetched,
+        linked: standing.linked,
+        linked_bytes: standing.linked_bytes,
         unchanged: standing.unchanged,
         failed: standing.failed,
         bad_lines: standing.bad_lines,
@@ -259,6 +263,7 @@ fn name(stage: Stage) -> &'static str {
         Stage::Reading => "reading",
         Stage::Comparing => "comparing",
         Stage::Fetching => "fetching",
+        Stage::Linking => "linking",
         Stage::Syncing => "syncing",
         Stage::Deleting => "deleting",
         Stage::Done => "done",
@@ -268,6 +273,9 @@ fn name(stage: Stage) -> &'static str {
 /// `fetching: 812 of 10000, 3 failed, 6.21 MiB, 4.1 MiB/s, 16 in flight`, and what comes from each host.
 fn progress(standing: &Standing, rate: f64, hosts: &Hosts) -> String {
     let mut parts = vec![format!("{} of {}", standing.ended(), standing.total)];
+    if standing.linked > 0 {
+        parts.push(format!("{} linked", standing.linked));
+    }
     if standing.failed + standing.bad_lines > 0 {
         parts.push(format!("{} failed", standing.failed + standing.bad_lines));
     }
@@ -282,11 +290,15 @@ fn progress(standing: &Standing, rate: f64, hosts: &Hosts) -> String {
 
 /// The line that ends a run.
 fn closing(sealed: &Sealed, is_dry: bool, time: Duration) -> String {
-    let Standing { total, fetched, unchanged, failed, bad_lines, bytes, .. } = sealed.standing;
+    let Standing { total, fetched, linked, linked_bytes, unchanged, .. } = sealed.standing;
+    let Standing { failed, bad_lines, bytes, .. } = sealed.standing;
     if is_dry {
         return format!("{total} entries compared in {}; nothing was done", show_time(time));
     }
     let mut parts = vec![format!("{fetched} fetched ({})", show_size(bytes))];
+    if linked > 0 {
+        parts.push(format!("{linked} linked ({} not fetched)", show_size(linked_bytes)));
+    }
     parts.push(format!("{unchanged} unchanged"));
     if failed > 0 {
         parts.push(format!("{failed} failed"));

@@ -43,6 +43,11 @@ impl<'a> Draft<'a> {
         Ok(Self { tree, directory, file: file.into(), name: Some(name) })
     }
 
+    /// A whole file that gets one more name.
+    pub(super) fn of(tree: &'a Tree, directory: Arc<OwnedFd>, file: File) -> Self {
+        Self { tree, directory, file, name: None }
+    }
+
     /// Writes bytes at an offset, all of them.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 
 mod directories;
 mod draft;
+mod link;
 mod walk;
 
 use std::fs::File;
@@ -23,6 +24,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, T
 
 use self::directories::Directories;
 pub(crate) use self::draft::Draft;
+pub(crate) use self::link::Source;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::fault;
 use crate::limits::MODIFIED_MAX;

@@ -1,10 +1,12 @@
 //! `ringpull mirror` from outside: the real binary, lists of every kind, and a scripted origin.
 
 mod again;
+mod dedupe;
 mod ends;
 mod gone;
 mod hosts;
 mod kills;
+mod linking;
 mod lists;
 mod rough;
 mod runner;

@@ -242,7 +242,7 @@ impl Ended {
         assert_eq!(last["exit_code"].as_i64(), self.code.map(i64::from), "{last}");
         let is_dry = self.events.iter().any(|event| event["event"] == "action");
         if last["sealed"] == true && !is_dry {
-            let ended = ["fetched", "unchanged", "failed", "bad_lines"];
+            let ended = ["fetched", "linked", "unchanged", "failed", "bad_lines"];
             let sum: u64 = ended.iter().map(|name| self.count(name)).sum();
             assert!(sum == self.count("entries") || sum == 0, "{last}");
         }
@@ -262,6 +262,7 @@ impl Ended {
         let results = self.results();
         for (state, name) in [
             ("fetched", "fetched"),
+            ("linked", "linked"),
             ("unchanged", "unchanged"),
             ("failed", "failed"),
             ("bad_line", "bad_lines"),
