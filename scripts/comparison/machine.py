@@ -96,7 +96,7 @@ def mounted(place):
         point = before[4].replace("\\040", " ")
         # Of two on the same point the later one is on top.
         if os.path.commonpath([point, place.resolve()]) == point and len(point) >= longest:
-            longest, found = len(point), (after[0], after[1], before[5])
+            longest, found = len(point), (after[0], after[1], f"{before[5]},{after[2]}")
     return found
 
 

@@ -165,7 +165,8 @@ def chart(record):
     per_cpu = 1000 if small else 1 if listed else GB / case["size"]
     draw += panel(left + 14, "Wall time, ms" if small else "Wall time, s", 1 if small else 2,
                   [(row, [wall * per_wall for wall in walls(row)]) for row in rows])
-    draw += panel(left + 14 + PANEL + GAP, f"CPU time, {'ms' if small else 's' if listed else 's per GB'}", 1 if small else 2,
+    cpu_unit = "ms" if small else "s" if listed else "s per GB"
+    draw += panel(left + 14 + PANEL + GAP, f"CPU time, {cpu_unit}", 1 if small else 2,
                   [(row, [cpu * per_cpu for cpu in cpus(row)]) for row in rows])
     return "\n".join([*draw, "</svg>"]) + "\n"
 

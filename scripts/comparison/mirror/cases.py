@@ -111,7 +111,7 @@ CASES = [
         ["many"],
         OURS + peers(),
         # Disks have an end.
-        rounds_max=2,
+        rounds_max=1,
         marks=(Mark("peak", 128.0),),
     ),
 ]
