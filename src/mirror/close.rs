@@ -224,6 +224,10 @@ fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>) -> Result<Sealed
     if standing.ended() != standing.total {
         return Err(Error::new(Kind::Internal, "the counts of the run do not add up"));
     }
+    if standing.is_whole() {
+        // Of entries that have left the list, nobody would go on with them.
+        shared.tree.clear_large()?;
+    }
     counts.set_stage(Stage::Done);
     Ok(Sealed { standing, deleted, not_deleted, durable: order.options.sync })
 }

@@ -94,14 +94,26 @@ impl Tree {
     /// # Errors
     /// If they cannot be removed.
     pub(crate) fn clear_away(&self) -> Result<()> {
-        let drafts = self.path.join(OURS).join(DRAFTS);
-        let failed = |action: &str, error| Error::local(action, &drafts, error);
-        for left in std::fs::read_dir(&drafts).map_err(|error| failed("read", error))? {
-            let left = left.map_err(|error| failed("read", error))?.path();
-            std::fs::remove_file(&left).map_err(|error| failed("clear", error))?;
-        }
-        Ok(())
+        clear(&self.path.join(OURS).join(DRAFTS))
     }
+
+    /// Clears away what was begun of large entries and has not been finished. Only for whoever is alone
+    /// here, and needs none of them any more.
+    ///
+    /// # Errors
+    /// If they cannot be removed.
+    pub(crate) fn clear_large(&self) -> Result<()> {
+        clear(&self.large_directory())
+    }
+}
+
+fn clear(directory: &Path) -> Result<()> {
+    let failed = |action: &str, error| Error::local(action, directory, error);
+    for left in std::fs::read_dir(directory).map_err(|error| failed("read", error))? {
+        let left = left.map_err(|error| failed("read", error))?.path();
+        std::fs::remove_file(&left).map_err(|error| failed("clear", error))?;
+    }
+    Ok(())
 }
 
 /// Whether files without a name can be made here, and get one later.

@@ -208,28 +208,6 @@ impl Tree {
         made.is_err() || !matches!(other, Err(rustix::io::Errno::NOENT))
     }
 
-    /// Removes a file, and the directories that are empty by that.
-    pub(crate) fn remove(&self, path: &str) -> Result<()> {
-        let remove = || -> io::Result<()> {
-            let Some((directory, name)) = self.directory_of(path, false)? else { return Ok(()) };
-            match rustix::fs::unlinkat(&*directory, name, AtFlags::empty()) {
-                Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-                Err(error) => Err(error.into()),
-            }
-        };
-        remove().map_err(|error| failed("remove", path, error))?;
-        let mut rest = path;
-        while let Some((parent, _)) = rest.rsplit_once('/') {
-            let Ok(Some((directory, name))) = self.directory_of(parent, false) else { break };
-            if rustix::fs::unlinkat(&*directory, name, AtFlags::REMOVEDIR).is_err() {
-                break;
-            }
-            self.directories().forget(parent);
-            rest = parent;
-        }
-        Ok(())
-    }
-
     /// Waits until all of the tree's file system is on disk (syncfs(2)).
     pub(crate) fn sync(&self) -> Result<()> {
         let sync = || -> io::Result<()> {

@@ -1,11 +1,11 @@
-//! All names of a tree, for whoever wants to know which are too many.
+//! All names of a tree, for whoever wants to know which are too many; and how those go.
 
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
-use super::{OURS, Tree, open_beneath};
+use super::{OURS, Tree, failed, open_beneath};
 use crate::error::{Error, Result};
 
 impl Tree {
@@ -19,6 +19,28 @@ impl Tree {
             self.walk_one(&path, &mut left, each).map_err(|error| {
                 Error::local("read the directory", &self.path.join(Path::new(&path)), error)
             })?;
+        }
+        Ok(())
+    }
+
+    /// Removes a file, and the directories that are empty by that.
+    pub(crate) fn remove(&self, path: &str) -> Result<()> {
+        let remove = || -> io::Result<()> {
+            let Some((directory, name)) = self.directory_of(path, false)? else { return Ok(()) };
+            match rustix::fs::unlinkat(&*directory, name, AtFlags::empty()) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        remove().map_err(|error| failed("remove", path, error))?;
+        let mut rest = path;
+        while let Some((parent, _)) = rest.rsplit_once('/') {
+            let Ok(Some((directory, name))) = self.directory_of(parent, false) else { break };
+            if rustix::fs::unlinkat(&*directory, name, AtFlags::REMOVEDIR).is_err() {
+                break;
+            }
+            self.directories().forget(parent);
+            rest = parent;
         }
         Ok(())
     }
@@ -44,11 +66,8 @@ impl Tree {
             };
             let kind = match entry.file_type() {
                 FileType::Unknown => {
-                    let stat = rustix::fs::statat(
-                        &self.root,
-                        full.as_slice(),
-                        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-                    )?;
+                    let stat =
+                        rustix::fs::statat(&self.root, full.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
                     FileType::from_raw_mode(stat.st_mode)
                 }
                 known => known,
