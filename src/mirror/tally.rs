@@ -218,6 +218,9 @@ impl Tally {
             // The next sync would succeed, and vouch for what this one has lost.
             books.is_doubtful = true;
             books.journal.doubt().map_err(journal_failed)?;
+            // What came meanwhile is as doubtful.
+            let kept = held.iter().try_for_each(|record| books.journal.done(record));
+            kept.map_err(journal_failed)?;
             return Err(error);
         }
         books.journal.checkpoint().map_err(journal_failed)?;
@@ -288,3 +291,47 @@ fn journal_failed(error: std::io::Error) -> Error {
 
 /// Time after which what was written is synced and noted as durable, while a run goes on.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Proof, State};
+    use crate::mirror::evidence::record;
+    use crate::tree::Fingerprint;
+
+    fn entry(path: &str) -> Entry {
+        let urls = vec!["http://h/f".parse().unwrap()];
+        Entry { path: path.into(), urls, size: None, checksum: None, modified: None, line: 1 }
+    }
+
+    /// Proofs of "a" and "b", of which the one ends before a sync and the other meanwhile.
+    fn proofs(sync: Result<()>) -> [Proof; 2] {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let (journal, _) = state.begin(|| Ok(())).unwrap();
+        let tally = Tally::new(2, journal, None, None, Arc::default());
+        let end = |ordinal, path| {
+            let (entry, there) =
+                (entry(path), Fingerprint { size: 1, mtime_ns: 2, ino: 3, ctime_ns: 4 });
+            let record = record(&entry, &there, None);
+            tally.end(ordinal, &entry, Ending::Fetched(record)).unwrap();
+        };
+        end(0, "a");
+        let is_good = sync.is_ok();
+        let kept = tally.checkpoint(|| {
+            end(1, "b");
+            sync
+        });
+        assert_eq!(kept.is_ok(), is_good);
+        tally.flush().unwrap();
+        let mut snapshot = state.begin(|| Ok(())).unwrap().1;
+        ["a", "b"].map(|path| snapshot.join(path).unwrap().proof)
+    }
+
+    #[test]
+    fn what_ends_while_a_sync_fails_is_as_doubtful_as_what_came_before_it() {
+        assert_eq!(proofs(Ok(())), [Proof::Length; 2]);
+        let failed = Error::new(Kind::LocalIo, "the disk is broken");
+        assert_eq!(proofs(Err(failed)), [Proof::Unsynced; 2]);
+    }
+}

@@ -6,9 +6,11 @@ mod gone;
 mod hosts;
 mod kills;
 mod lists;
+mod papers;
 mod rough;
 mod runner;
 mod shared;
+mod syncs;
 mod walks;
 mod wrong;
 
