@@ -4,6 +4,7 @@ mod again;
 mod ends;
 mod gone;
 mod hosts;
+mod indexes;
 mod kills;
 mod lists;
 mod papers;

@@ -245,9 +245,9 @@ fn a_run_that_is_terminated_syncs_what_it_did() {
     let files = files(9);
     let latch = Latch::default();
     let held = latch.clone();
-    let origin = files[1..].iter().fold(Origin::new(), |origin, (path, file)| {
-        origin.file(&format!("/{path}"), *file)
-    });
+    let origin = files[1..]
+        .iter()
+        .fold(Origin::new(), |origin, (path, file)| origin.file(&format!("/{path}"), *file));
     let (path, file) = files[0].clone();
     let origin = origin.bent(&format!("/{path}"), file, move |_, reply| reply.after(&held)).start();
     let place = Place::new();
