@@ -1,6 +1,7 @@
 //! `ringpull mirror` from outside: the real binary, lists of every kind, and a scripted origin.
 
 mod again;
+mod coded;
 mod ends;
 mod gone;
 mod hosts;
