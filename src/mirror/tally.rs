@@ -182,7 +182,7 @@ impl Tally {
         Ok(())
     }
 
-    /// A file was removed: it is not to be known any more.
+    /// A file was removed, or is not what it was: it is not to be known any more.
     pub(super) fn gone(&self, path: &str) -> Result<()> {
         self.books().journal.gone(path).map_err(journal_failed)
     }
