@@ -76,9 +76,9 @@ impl Runner {
             Err(error) => return shared.hosts.fail(error),
         };
         let _in_flight = shared.counts.in_flight();
-        let mut attempt = match claim.is_lost {
-            true => self.without_host(&claim, &entry).await,
-            false => self.attempt(&claim, &entry).await,
+        let mut attempt = match claim.lost {
+            Some(kind) => self.without_host(&claim, &entry, kind).await,
+            None => self.attempt(&claim, &entry).await,
         };
         if let Ok(Done::Ended(Ending::Fetched(record))) = &mut attempt
             && !claim.is_large
@@ -104,7 +104,11 @@ impl Runner {
                     // Whatever comes next needs room too; the next run goes on from here.
                     return shared.hosts.fail(trouble.error);
                 }
-                let verdict = shared.hosts.ended(&claim, blame(&trouble));
+                let blamed = blame(&trouble);
+                if blamed == Ended::Broken {
+                    shared.hosts.broke(&claim, kind);
+                }
+                let verdict = shared.hosts.ended(&claim, blamed);
                 let failures = claim.attempts + 1;
                 let policy = Policy { retries: shared.order.options.retries };
                 let asked = trouble.error.wait_asked();
@@ -119,7 +123,7 @@ impl Runner {
                     (_, Verdict::Again(wait)) if failures < ATTEMPTS_MAX => {
                         return shared.hosts.again(claim, wait);
                     }
-                    (Decision::Again(wait), _) if !claim.is_lost => {
+                    (Decision::Again(wait), _) if claim.lost.is_none() => {
                         return shared.hosts.again(claim, wait);
                     }
                     _ => Ending::Failed(trouble.error, failures),
@@ -132,13 +136,18 @@ impl Runner {
     }
 
     /// What can be done for an entry whose host has been given up: look whether it is there already.
-    async fn without_host(&self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
+    async fn without_host(
+        &self,
+        claim: &Claim,
+        entry: &Entry,
+        kind: Kind,
+    ) -> Result<Done, Trouble> {
         if claim.task.need == Need::Hash
             && let Some(record) = self.hash(entry).await?
         {
             return Ok(Done::IsRight(record));
         }
-        Err(lost(entry))
+        Err(lost(entry, kind))
     }
 
     async fn attempt(&mut self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {

@@ -13,6 +13,7 @@ mod rough;
 mod runner;
 mod shared;
 mod syncs;
+mod tls;
 mod verify;
 mod walks;
 mod wrong;
