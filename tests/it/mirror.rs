@@ -1,6 +1,7 @@
 //! `ringpull mirror` from outside: the real binary, lists of every kind, and a scripted origin.
 
 mod again;
+mod changes;
 mod coded;
 mod ends;
 mod gone;
@@ -9,6 +10,7 @@ mod indexes;
 mod kills;
 mod lists;
 mod papers;
+mod readers;
 mod rough;
 mod runner;
 mod shared;
