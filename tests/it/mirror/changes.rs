@@ -1,7 +1,6 @@
 //! Files that change on the server while they are fetched, and servers that flap: what comes is of one
 //! version, or nothing is shown.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use super::runner::{Ended, Place};
@@ -219,8 +218,7 @@ fn small_entries_that_change_in_every_attempt_are_of_one_version() {
 #[test]
 fn a_file_that_changes_between_its_index_and_its_fetch_fails_and_is_right_next_time() {
     let file = File::new(900).seed(3);
-    let told = Arc::new(AtomicUsize::new(0));
-    let walks = told.clone();
+    let walks = AtomicUsize::new(0);
     let page = move |_: &Request| {
         // The first index is of the version before.
         let size = if walks.fetch_add(1, SeqCst) == 0 { 800 } else { 900 };
