@@ -132,6 +132,7 @@ pub(super) fn put_record(out: &mut Writer<'_>, record: &Record) {
         Proof::Length => 0,
         Proof::Digest => 1,
         Proof::Lost => 2,
+        Proof::Unsynced => 3,
     });
 }
 
@@ -150,6 +151,7 @@ pub(super) fn get_record(from: &mut Reader<'_>) -> Option<Record> {
         proof: match from.take(1)? {
             [0] => Proof::Length,
             [1] => Proof::Digest,
+            [3] => Proof::Unsynced,
             _ => Proof::Lost,
         },
     })

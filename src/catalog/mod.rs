@@ -231,6 +231,7 @@ impl Rows {
     }
 
     fn finish(self) -> std::io::Result<(File, u64, u64)> {
+        crate::fault::check("catalog")?;
         let file = self.out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         Ok((file, self.count, self.end))
     }

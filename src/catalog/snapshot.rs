@@ -41,6 +41,9 @@ pub(crate) enum Proof {
     /// Nothing any more: the machine went down before it was on disk. Size and date may be right all the
     /// same.
     Lost,
+    /// Nothing any more: a sync has failed. The page cache may show bytes that the disk never got, so to read
+    /// the file again proves nothing.
+    Unsynced,
 }
 
 impl Record {

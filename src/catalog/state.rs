@@ -2,12 +2,13 @@
 //!
 //! The journal is appended to after a file has its name, and begins with the boot that it is written in. In
 //! another boot only what stands before its last checkpoint counts: the rest may never have reached the disk,
-//! and is marked as lost.
+//! and is marked as lost. After a sync that failed the same is so in any boot, and nothing but to fetch it
+//! again helps.
 //! A torn end is ignored. At the start of a run the journal is merged into a new snapshot, which takes the
 //! place of the old one by a rename; only then the journal is begun anew.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -15,6 +16,7 @@ use rustix::fs::FlockOperation;
 use super::encoding::{Reader, Writer, get_record, put_record};
 use super::snapshot::{Frames, Proof, Record, Snapshot, put, put_frame};
 use crate::error::{Error, Kind, Result};
+use crate::fault;
 use crate::limits::{SORT_BUFFER_BYTES, SORT_BYTES_MAX};
 use crate::sorting::Sorter;
 
@@ -72,8 +74,13 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Trust::default(),
             Err(error) => return Err(Error::local("open", &journal, error)),
         };
-        if trust.believed > trust.durable {
-            sync()?;
+        if trust.believed > trust.durable
+            && let Err(error) = sync()
+        {
+            // The next sync would succeed, and vouch for what this one has lost.
+            distrust(&journal, trust.end)
+                .map_err(|error| Error::local("write", &journal, error))?;
+            return Err(error);
         }
         self.merge(&snapshot, &journal, &trust)
             .map_err(|error| Error::local("use", &journal, error))?;
@@ -95,7 +102,7 @@ impl State {
             let place = at.to_be_bytes();
             at += frame_bytes(&frame);
             if at > trust.believed {
-                doubt(&mut frame);
+                doubt(&mut frame, trust.proof);
             }
             if let Some(path) = path_of(&frame) {
                 // The order of the journal is kept among the frames of one path.
@@ -105,6 +112,7 @@ impl State {
         let mut news = sorter.finish()?;
         let mut old = Snapshot::open(snapshot).map_err(io::Error::other)?;
         let beside = self.directory.join("snapshot.new");
+        fault::check("snapshot")?;
         let mut out = BufWriter::with_capacity(SORT_BUFFER_BYTES, File::create(&beside)?);
         let mut pending: Option<(String, Option<Record>)> = None;
         while let Some(row) = news.next()? {
@@ -128,9 +136,13 @@ impl State {
         while let Some(record) = old.advance() {
             put(&mut out, &record)?;
         }
+        fault::check("snapshot")?;
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        fault::check("snapshot")?;
         file.sync_data()?;
+        fault::check("snapshot")?;
         std::fs::rename(&beside, snapshot)?;
+        fault::check("snapshot")?;
         File::open(&self.directory)?.sync_all()
     }
 }
@@ -154,7 +166,6 @@ fn settle(
 }
 
 /// How much of a journal is to be believed: bytes from its beginning.
-#[derive(Default)]
 struct Trust {
     /// The last whole frame ends here.
     end: u64,
@@ -162,6 +173,14 @@ struct Trust {
     believed: u64,
     /// What stands before is on disk.
     durable: u64,
+    /// What is left to say of the files behind what is believed.
+    proof: Proof,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { end: 0, believed: 0, durable: 0, proof: Proof::Lost }
+    }
 }
 
 fn trusted(file: BufReader<File>) -> Trust {
@@ -178,16 +197,27 @@ fn trusted(file: BufReader<File>) -> Trust {
         is_doubtful |= frame == [DOUBT];
     }
     let is_all = is_this_boot && !is_doubtful;
-    Trust { end, believed: if is_all { end } else { durable }, durable }
+    // Another boot has another page cache: what can be read there is what the disk has.
+    let proof = if is_this_boot { Proof::Unsynced } else { Proof::Lost };
+    Trust { end, believed: if is_all { end } else { durable }, durable, proof }
+}
+
+/// Notes behind the whole frames of a journal that a sync has failed.
+fn distrust(journal: &Path, end: u64) -> io::Result<()> {
+    let mut file = File::options().write(true).open(journal)?;
+    file.set_len(end)?;
+    file.seek(io::SeekFrom::Start(end))?;
+    put_frame(&mut file, &[DOUBT])?;
+    file.sync_data()
 }
 
 /// Has a frame tell that its file may never have reached the disk.
-fn doubt(frame: &mut Vec<u8>) {
+fn doubt(frame: &mut Vec<u8>, proof: Proof) {
     if let Some((&DONE, rest)) = frame.split_first()
         && let Some(record) = get_record(&mut Reader(rest))
     {
         frame.truncate(1);
-        put_record(&mut Writer(frame), &Record { proof: Proof::Lost, ..record });
+        put_record(&mut Writer(frame), &Record { proof, ..record });
     }
 }
 
@@ -212,41 +242,52 @@ fn boot() -> String {
 
 impl Journal {
     fn begin(path: &Path) -> io::Result<Self> {
-        let mut out = BufWriter::with_capacity(SORT_BUFFER_BYTES, File::create(path)?);
-        put_frame(&mut out, &[&[BEGIN], boot().as_bytes()].concat())?;
-        out.flush()?;
-        Ok(Self { out })
+        let out = BufWriter::with_capacity(SORT_BUFFER_BYTES, File::create(path)?);
+        let mut journal = Self { out };
+        journal.put(&[&[BEGIN], boot().as_bytes()].concat())?;
+        journal.flush()?;
+        Ok(journal)
+    }
+
+    fn put(&mut self, payload: &[u8]) -> io::Result<()> {
+        fault::check("journal")?;
+        put_frame(&mut self.out, payload)
     }
 
     /// A file has its name.
     pub(crate) fn done(&mut self, record: &Record) -> io::Result<()> {
         let mut payload = vec![DONE];
         put_record(&mut Writer(&mut payload), record);
-        put_frame(&mut self.out, &payload)
+        self.put(&payload)
     }
 
     /// A file was removed.
     pub(crate) fn gone(&mut self, path: &str) -> io::Result<()> {
-        put_frame(&mut self.out, &[&[GONE], path.as_bytes()].concat())
+        self.put(&[&[GONE], path.as_bytes()].concat())
     }
 
     /// Hands what waits to the kernel: a kill costs nothing of it.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        fault::check("journal")?;
         self.out.flush()
     }
 
     /// A sync has failed: what was told since the last checkpoint is not to be believed, not even in this
     /// boot.
     pub(crate) fn doubt(&mut self) -> io::Result<()> {
-        put_frame(&mut self.out, &[DOUBT])?;
-        self.out.flush()?;
-        self.out.get_ref().sync_data()
+        self.put(&[DOUBT])?;
+        self.sync()
     }
 
     /// All that was told so far is on disk, it itself and the files.
     pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
-        put_frame(&mut self.out, &[CHECKPOINT])?;
-        self.out.flush()?;
+        self.put(&[CHECKPOINT])?;
+        self.sync()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        fault::check("sync journal")?;
         self.out.get_ref().sync_data()
     }
 }

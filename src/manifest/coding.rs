@@ -3,9 +3,11 @@
 //! It knows no list. Invariant: the end of the plain bytes is told only where the coded ones were whole and
 //! their checksums right; anything else is an error.
 
+use std::error::Error as Cause;
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::FrameDecoderError;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use crate::limits::{MANIFEST_READ_BYTES, MANIFEST_WINDOW_BYTES_MAX};
@@ -65,7 +67,7 @@ impl<R: BufRead> Read for Frames<R> {
                 None => return Ok(0),
                 Some(State::Between(input)) => self.state = open(input)?,
                 Some(State::Within(mut frame)) => {
-                    let read = frame.read(out)?;
+                    let read = frame.read(out).map_err(|error| plainly(&error))?;
                     if read > 0 {
                         self.state = Some(State::Within(frame));
                         return Ok(read);
@@ -96,7 +98,8 @@ fn open<R: BufRead>(mut input: R) -> io::Result<Option<State<R>>> {
         }
         let source = io::Cursor::new(magic).chain(input);
         let window = wide(MANIFEST_WINDOW_BYTES_MAX);
-        let frame = StreamingDecoder::new_with_max_window_size(source, window).map_err(damaged)?;
+        let frame = StreamingDecoder::new_with_max_window_size(source, window)
+            .map_err(|error| plainly(&error))?;
         return Ok(Some(State::Within(Box::new(frame))));
     }
 }
@@ -106,11 +109,40 @@ fn close<R: BufRead>(frame: Frame<R>) -> io::Result<R> {
     let (input, decoder) = frame.into_parts();
     let told = decoder.get_checksum_from_data();
     if told.is_some() && told != decoder.get_calculated_checksum() {
-        return Err(damaged("the checksum of a frame is wrong"));
+        return Err(damaged("the checksum of a frame is wrong".to_owned()));
     }
     Ok(input.into_inner().1)
 }
 
-fn damaged(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+/// What the decoder means, for people: the input has failed or ended, asks too much, or is damaged.
+fn plainly(error: &(dyn Cause + 'static)) -> io::Error {
+    let mut cause = Some(error);
+    while let Some(at) = cause {
+        let inner = at.downcast_ref::<io::Error>().map(|error| (error, error.get_ref()));
+        match (inner, at.downcast_ref::<FrameDecoderError>()) {
+            (Some((error, None)), _) => {
+                let system = error.raw_os_error().map(io::Error::from_raw_os_error);
+                return system.unwrap_or_else(|| error.kind().into());
+            }
+            (Some((error, Some(_))), _) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return io::ErrorKind::UnexpectedEof.into();
+            }
+            // The source of such an error is that of the error within.
+            (Some((_, Some(inner))), _) => cause = Some(inner),
+            (_, Some(FrameDecoderError::WindowSizeTooBig { requested, max })) => {
+                return damaged(format!(
+                    "it needs {requested} bytes of memory, and may have {max}"
+                ));
+            }
+            (_, Some(FrameDecoderError::DictNotProvided { .. })) => {
+                return damaged("it needs a dictionary".to_owned());
+            }
+            _ => cause = at.source(),
+        }
+    }
+    damaged("a zstd frame is damaged".to_owned())
+}
+
+fn damaged(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }

@@ -86,8 +86,25 @@ fn a_coded_list_that_is_cut_off_anywhere_is_an_error() {
     for coded in [gzip(LIST.as_bytes()), zstd(LIST.as_bytes())] {
         for end in 4..coded.len() {
             let (_, result) = all(&coded[..end], "list.txt", None);
-            assert!(result.is_err(), "{end} of {}", coded.len());
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("is cut off"), "{end} of {}: {error}", coded.len());
         }
+    }
+}
+
+#[test]
+fn a_frame_that_asks_too_much_or_is_damaged_says_so_in_plain_words() {
+    let magic = [0x28, 0xb5, 0x2f, 0xfd];
+    // No size; a window of 2^41 bytes; a dictionary; a block of the reserved type.
+    for (rest, why) in [
+        (&[0x00, 0xf8, 1, 0, 0][..], "bytes of memory"),
+        (&[0x01, 0x00, 7, 1, 0, 0], "a dictionary"),
+        (&[0x00, 0x00, 7, 0, 0], "a zstd frame is damaged"),
+    ] {
+        let (_, result) = all([&magic, rest].concat(), "x", None);
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        assert!(!error.contains(['{', '(']), "{error}");
     }
 }
 

@@ -46,6 +46,9 @@ pub(super) fn decide(
     sample: bool,
 ) -> Need {
     let Some(there) = there else { return Need::Fetch };
+    if record.is_some_and(|record| record.proof == Proof::Unsynced) {
+        return Need::Fetch;
+    }
     if entry.size.is_some_and(|size| size != there.size) {
         return Need::Fetch;
     }
@@ -142,6 +145,8 @@ mod tests {
         }
         let lost = record(&entry, Proof::Lost);
         assert_eq!(need(&entry, Some(&lost), &THERE), Need::Hash);
+        let unsynced = record(&entry, Proof::Unsynced);
+        assert_eq!(need(&entry, Some(&unsynced), &THERE), Need::Fetch);
         let wanted = Entry { size: Some(6), ..entry };
         assert_eq!(need(&wanted, Some(&known), &THERE), Need::Fetch);
     }
@@ -168,5 +173,7 @@ mod tests {
         };
         assert_eq!(need(&dated, None, &THERE), Need::Nothing);
         assert_eq!(need(&dated, Some(&lost), &THERE), Need::Fetch);
+        let unsynced = record(&dated, Proof::Unsynced);
+        assert_eq!(need(&dated, Some(&unsynced), &THERE), Need::Fetch);
     }
 }

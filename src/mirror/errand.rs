@@ -26,7 +26,6 @@ use crate::gate::{Answer, Version};
 use crate::io::{Io, Received};
 use crate::limits::{ENTRY_LARGE_BYTES, RECEIVE_SLICE};
 use crate::manifest::Entry;
-use crate::options::{Connections, Options, Target};
 use crate::retry::{self, Decision, Policy};
 use crate::tree::Draft;
 use crate::units::{narrow, wide};
@@ -35,7 +34,7 @@ use crate::wire::{Response, Route};
 /// One of those who run errands, with its memory.
 pub(super) struct Runner {
     io: Io,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     thread: usize,
     buffer: Option<Block>,
 }
@@ -80,9 +79,9 @@ impl Runner {
             Err(error) => return shared.hosts.fail(error),
         };
         let _in_flight = shared.counts.in_flight();
-        let mut attempt = match claim.is_lost {
-            true => self.without_host(&claim, &entry).await,
-            false => self.attempt(&claim, &entry).await,
+        let mut attempt = match claim.lost {
+            Some(kind) => self.without_host(&claim, &entry, kind).await,
+            None => self.attempt(&claim, &entry).await,
         };
         if let Ok(Done::Ended(Ending::Fetched(record))) = &mut attempt
             && !claim.is_large
@@ -112,7 +111,11 @@ impl Runner {
                     // Whatever comes next needs room too; the next run goes on from here.
                     return shared.hosts.fail(trouble.error);
                 }
-                let verdict = shared.hosts.ended(&claim, blame(&trouble));
+                let blamed = blame(&trouble);
+                if blamed == Ended::Broken {
+                    shared.hosts.broke(&claim, kind);
+                }
+                let verdict = shared.hosts.ended(&claim, blamed);
                 let failures = claim.attempts + 1;
                 let policy = Policy { retries: shared.order.options.retries };
                 let asked = trouble.error.wait_asked();
@@ -127,7 +130,7 @@ impl Runner {
                     (_, Verdict::Again(wait)) if failures < ATTEMPTS_MAX => {
                         return shared.hosts.again(claim, wait);
                     }
-                    (Decision::Again(wait), _) if !claim.is_lost => {
+                    (Decision::Again(wait), _) if claim.lost.is_none() => {
                         return shared.hosts.again(claim, wait);
                     }
                     _ => Ending::Failed(trouble.error, failures),
@@ -140,14 +143,19 @@ impl Runner {
     }
 
     /// What can be done for an entry whose host has been given up: look whether it is there already.
-    async fn without_host(&self, claim: &Claim, entry: &Entry) -> Result<Done, Trouble> {
+    async fn without_host(
+        &self,
+        claim: &Claim,
+        entry: &Entry,
+        kind: Kind,
+    ) -> Result<Done, Trouble> {
         match claim.task.need {
             Need::Look => self.look(entry).await,
             Need::Hash => {
                 let right = self.hash(entry).await?;
-                right.map(Done::IsRight).ok_or_else(|| lost(entry))
+                right.map(Done::IsRight).ok_or_else(|| lost(entry, kind))
             }
-            _ => Err(lost(entry)),
+            _ => Err(lost(entry, kind)),
         }
     }
 
@@ -336,49 +344,15 @@ impl Runner {
             };
             let is_right = digest_of(&shared.tree.read(&entry.path)?, wanted)
                 .map_err(|error| Error::local("read", entry.path.as_ref(), error))?;
+            if !is_right {
+                // Should no better file come, the next run must not believe what an earlier one knew.
+                shared.tally.gone(&entry.path)?;
+                return Ok(None);
+            }
             // What was changed meanwhile has another fingerprint at the next look.
-            Ok(is_right.then(|| record(&entry, &there, None)))
+            Ok(Some(record(&entry, &there, None)))
         })
         .await
-    }
-
-    /// Has the engine fetch a large file, over several connections, beside the tree, and takes it over.
-    async fn large(&self, claim: &Claim, entry: &Entry) -> Result<Ending, Trouble> {
-        let shared = &self.shared;
-        let name = blake3::hash(entry.path.as_bytes()).to_hex();
-        let target = shared.tree.large_directory().join(&name[..32]);
-        let options = Options {
-            connections: Connections::exactly(claim.connections),
-            checksum: entry.checksum.clone(),
-            alternates: entry.urls[1..].to_vec(),
-            overwrite: true,
-            max_time: None,
-            ..shared.order.options.clone()
-        };
-        shared.counts.add_request();
-        let download =
-            crate::engine::start(entry.urls[0].clone(), Target::File(target.clone()), &options);
-        let meter = Arc::clone(download.meter());
-        let mut wait = std::pin::pin!(download.wait());
-        let mut told = 0;
-        let outcome = loop {
-            tokio::select! {
-                biased;
-                outcome = &mut wait => break outcome,
-                () = tokio::time::sleep(RECEIVE_SLICE) => {}
-            }
-            let fetched = meter.fetched();
-            shared.counts.add_bytes(&entry.urls[0], fetched.saturating_sub(told));
-            told = told.max(fetched);
-        };
-        shared.counts.add_bytes(&entry.urls[0], meter.fetched().saturating_sub(told));
-        let outcome = outcome?;
-        if let Err(error) = check_size(entry, Some(outcome.bytes)) {
-            let _ = std::fs::remove_file(&target);
-            return Err(error.into());
-        }
-        let there = shared.tree.adopt(&target, &entry.path, entry.modified)?;
-        Ok(Ending::Fetched(record(entry, &there, None)))
     }
 }
 

@@ -107,10 +107,13 @@ pub(super) fn is_worth_another(kind: Kind, failures: u32, entry: &Entry) -> bool
     }
 }
 
-/// The failure of an entry whose host has been given up.
-pub(super) fn lost(entry: &Entry) -> Trouble {
+/// The failure of an entry whose host has been given up after failures of this kind.
+pub(super) fn lost(entry: &Entry, kind: Kind) -> Trouble {
     let host = entry.urls[0].host_str().unwrap_or_default();
-    let message =
-        format!("{host} could not be reached for other entries, and was not asked for this");
-    Error::new(Kind::Connect, message).into()
+    let what = match kind {
+        Kind::Tls => "be trusted",
+        _ => "be reached",
+    };
+    let message = format!("{host} could not {what} for other entries, and was not asked for this");
+    Error::new(kind, message).into()
 }

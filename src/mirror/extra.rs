@@ -57,7 +57,7 @@ fn papers(order: &Order, tree: &Tree, state: &Path) -> Vec<PathBuf> {
         papers.push(list.clone());
     }
     for lines in [&order.results, &order.failures].into_iter().flatten() {
-        papers.extend([lines.clone(), super::tally::beside(lines)]);
+        papers.extend([lines.clone(), super::lines::beside(lines)]);
     }
     let below = |paper: PathBuf| {
         let whole = std::fs::canonicalize(&paper).or_else(|_| {

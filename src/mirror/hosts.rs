@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::queues::{Queue, Task};
 use crate::courtesy::{Courtesy, Ended, Permit, Verdict};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::limits::{LARGE_AT_ONCE, WAITING_MAX};
 
 /// The hosts of a run.
@@ -40,6 +40,8 @@ struct Host {
     turned_large: VecDeque<(Task, u32)>,
     waiting: BinaryHeap<Waiting>,
     courtesy: Courtesy,
+    /// What it failed with when it could not be reached last.
+    broken: Kind,
 }
 
 /// An entry that waits for its next attempt.
@@ -58,8 +60,8 @@ pub(super) struct Claim {
     pub(super) is_large: bool,
     /// Connections that may be used.
     pub(super) connections: u16,
-    /// The host has been given up: the entry fails without a request.
-    pub(super) is_lost: bool,
+    /// What the host has been given up for: the entry fails for that without a request.
+    pub(super) lost: Option<Kind>,
     host: usize,
     thread: usize,
 }
@@ -149,10 +151,15 @@ impl Hosts {
         for _ in 1..claim.connections {
             courtesy.ended(Ended::Unasked, now);
         }
-        match claim.is_lost {
-            true => Verdict::Final,
-            false => courtesy.ended(ended, now),
+        match claim.lost {
+            Some(_) => Verdict::Final,
+            None => courtesy.ended(ended, now),
         }
+    }
+
+    /// The host of an entry could not be reached; said before the entry ends.
+    pub(super) fn broke(&self, claim: &Claim, kind: Kind) {
+        self.inner().hosts[claim.host].broken = kind;
     }
 
     /// An entry is to be tried again after some time.
@@ -205,6 +212,7 @@ fn hosts_of(queues: Vec<Queue>, per_host: u16) -> Result<Vec<Host>> {
             turned_large: VecDeque::new(),
             waiting: BinaryHeap::new(),
             courtesy: Courtesy::new(per_host),
+            broken: Kind::Connect,
         })
     };
     queues.into_iter().map(begin).collect()
@@ -241,7 +249,8 @@ impl Inner {
                 }
                 Permit::Full => continue,
             }
-            let mut claim = host.take(at, now, may_be_large, is_lost)?;
+            let lost = is_lost.then_some(host.broken);
+            let mut claim = host.take(at, now, may_be_large, lost)?;
             claim.thread = thread;
             self.by_thread[thread] += 1;
             self.turn = at + 1;
@@ -315,14 +324,14 @@ impl Host {
         host: usize,
         now: Instant,
         may_be_large: bool,
-        is_lost: bool,
+        lost: Option<Kind>,
     ) -> Result<Claim> {
         let claim = |task, attempts, is_large| Claim {
             task,
             attempts,
             is_large,
             connections: 1,
-            is_lost,
+            lost,
             host,
             thread: 0,
         };
@@ -345,7 +354,7 @@ impl Host {
         // A large one may use half of what the host bears, small ones go on with the rest.
         let half = self.courtesy.allowed() / 2;
         while claim.is_large
-            && !is_lost
+            && lost.is_none()
             && claim.connections < half
             && matches!(self.courtesy.may_begin(now), Permit::Yes)
         {

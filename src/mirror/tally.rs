@@ -5,9 +5,7 @@
 //! journal never says that something is durable which was renamed after the sync of the tree began: what
 //! comes in between waits.
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::counts::Counts;
+use super::lines::Lines;
 use super::rows::Prints;
 use crate::catalog::{Journal, Proof, Record};
 use crate::error::{Error, Kind, Result};
@@ -67,42 +66,6 @@ struct Books {
     unsynced_bytes: u64,
     /// A sync has failed: nobody knows what it has lost.
     is_doubtful: bool,
-}
-
-/// A file of lines that gets its name when it is whole.
-pub(super) struct Lines {
-    out: BufWriter<File>,
-    path: PathBuf,
-    beside: PathBuf,
-}
-
-/// Where such a file is until it has its name.
-pub(super) fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    PathBuf::from(beside)
-}
-
-impl Lines {
-    /// Begins a file that will be at `path`.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let beside = beside(path);
-        let file = File::create(&beside).map_err(|error| Error::local("create", &beside, error))?;
-        Ok(Self { out: BufWriter::with_capacity(64 << 10, file), path: path.to_owned(), beside })
-    }
-
-    fn line(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.out.write_all(bytes).and_then(|()| self.out.write_all(b"\n"));
-        written.map_err(|error| Error::local("write", &self.beside, error))
-    }
-
-    /// Gives the file its name.
-    fn publish(mut self) -> Result<()> {
-        let flushed = self.out.flush().and_then(|()| self.out.get_ref().sync_data());
-        flushed
-            .and_then(|()| std::fs::rename(&self.beside, &self.path))
-            .map_err(|error| Error::local("write", &self.path, error))
-    }
 }
 
 /// A line of the results.
@@ -231,7 +194,7 @@ impl Tally {
         Ok(())
     }
 
-    /// A file was removed: it is not to be known any more.
+    /// A file was removed, or is not what it was: it is not to be known any more.
     pub(super) fn gone(&self, path: &str) -> Result<()> {
         self.books().journal.gone(path).map_err(journal_failed)
     }
@@ -267,6 +230,9 @@ impl Tally {
             // The next sync would succeed, and vouch for what this one has lost.
             books.is_doubtful = true;
             books.journal.doubt().map_err(journal_failed)?;
+            // What came meanwhile is as doubtful.
+            let kept = held.iter().try_for_each(|record| books.journal.done(record));
+            kept.map_err(journal_failed)?;
             return Err(error);
         }
         books.journal.checkpoint().map_err(journal_failed)?;
@@ -358,3 +324,47 @@ fn journal_failed(error: std::io::Error) -> Error {
 
 /// Time after which what was written is synced and noted as durable, while a run goes on.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Proof, State};
+    use crate::mirror::evidence::record;
+    use crate::tree::Fingerprint;
+
+    fn entry(path: &str) -> Entry {
+        let urls = vec!["http://h/f".parse().unwrap()];
+        Entry { path: path.into(), urls, size: None, checksum: None, modified: None, line: 1 }
+    }
+
+    /// Proofs of "a" and "b", of which the one ends before a sync and the other meanwhile.
+    fn proofs(sync: Result<()>) -> [Proof; 2] {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let (journal, _) = state.begin(|| Ok(())).unwrap();
+        let tally = Tally::new(2, journal, None, None, Arc::default());
+        let end = |ordinal, path| {
+            let (entry, there) =
+                (entry(path), Fingerprint { size: 1, mtime_ns: 2, ino: 3, ctime_ns: 4 });
+            let record = record(&entry, &there, None);
+            tally.end(ordinal, &entry, Ending::Fetched(record)).unwrap();
+        };
+        end(0, "a");
+        let is_good = sync.is_ok();
+        let kept = tally.checkpoint(|| {
+            end(1, "b");
+            sync
+        });
+        assert_eq!(kept.is_ok(), is_good);
+        tally.flush().unwrap();
+        let mut snapshot = state.begin(|| Ok(())).unwrap().1;
+        ["a", "b"].map(|path| snapshot.join(path).unwrap().proof)
+    }
+
+    #[test]
+    fn what_ends_while_a_sync_fails_is_as_doubtful_as_what_came_before_it() {
+        assert_eq!(proofs(Ok(())), [Proof::Length; 2]);
+        let failed = Error::new(Kind::LocalIo, "the disk is broken");
+        assert_eq!(proofs(Err(failed)), [Proof::Unsynced; 2]);
+    }
+}

@@ -1,16 +1,24 @@
 //! `ringpull mirror` from outside: the real binary, lists of every kind, and a scripted origin.
 
 mod again;
+mod changes;
+mod coded;
 mod dedupe;
 mod ends;
 mod gone;
 mod hosts;
+mod indexes;
 mod kills;
 mod linking;
 mod lists;
+mod papers;
+mod readers;
 mod rough;
 mod runner;
 mod shared;
+mod syncs;
+mod tls;
+mod verify;
 mod walks;
 mod wrong;
 
