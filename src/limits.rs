@@ -256,8 +256,8 @@ pub const WAITING_MAX: usize = 4096;
 pub const ENTRY_LARGE_BYTES: u64 = 8 << 20;
 /// Large entries at a time: each has threads and a pool of its own, and one alone fills a disk.
 pub const LARGE_AT_ONCE: usize = 2;
-/// Records that wait for the end of a sync before the journal takes them; what is beyond, the next run looks
-/// at again.
+/// Records that wait for the end of a sync before the journal takes them; where there are more, it takes them
+/// all, and the next sync vouches for them.
 pub const JOURNAL_HELD_MAX: usize = 64 << 10;
 /// Bytes of entries after which a mirror is synced and the journal notes it: what a power cut may cost.
 pub const CHECKPOINT_BYTES: u64 = 1 << 30;

@@ -14,6 +14,7 @@ use super::hosts::Hosts;
 use super::limit::Limit;
 use super::lines::Lines;
 use super::linking::Linker;
+use super::results::Results;
 use super::rows::Prints;
 use super::tally::{CHECKPOINT_EVERY, Tally};
 use super::{List, Order, Sealed, compare, deadline, survey};
@@ -105,8 +106,8 @@ fn books(
         _ => Ok(None),
     };
     let results = order.results.clone().unwrap_or_else(|| place.join("results.jsonl"));
-    let (results, failures) = (lines(Some(results))?, lines(order.failures.clone())?);
-    let tally = Tally::new(entries, journal, results, failures, Arc::clone(counts));
+    let results = Results::new(lines(Some(results))?, lines(order.failures.clone())?);
+    let tally = Tally::new(entries, journal, results, Arc::clone(counts));
     if order.dedupe.is_none() {
         return Ok(tally);
     }

@@ -16,7 +16,7 @@ use super::evidence::{
 };
 use super::hosts::Claim;
 use super::page::{Asker, Heard, Patience, Trouble, receive};
-use super::tally::Ending;
+use super::results::Ending;
 use crate::block::{Block, Place};
 use crate::catalog::Record;
 use crate::courtesy::{Ended, Verdict};

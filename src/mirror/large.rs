@@ -8,7 +8,7 @@ use super::errand::Runner;
 use super::evidence::{check_size, record};
 use super::hosts::Claim;
 use super::page::Trouble;
-use super::tally::Ending;
+use super::results::Ending;
 use crate::limits::RECEIVE_SLICE;
 use crate::manifest::Entry;
 use crate::options::{Connections, Options, Target};

@@ -26,6 +26,7 @@ mod lines;
 mod linking;
 mod page;
 mod queues;
+mod results;
 mod rows;
 mod survey;
 mod tally;

@@ -10,10 +10,8 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::counts::Counts;
-use super::lines::Lines;
+use super::results::{Ending, Results};
 use super::rows::Prints;
 use crate::catalog::{Journal, Proof, Record};
 use crate::error::{Error, Kind, Result};
@@ -21,28 +19,6 @@ use crate::limits::JOURNAL_HELD_MAX;
 use crate::manifest::{BadLine, Entry};
 use crate::meter::Event;
 use crate::tree::Fingerprint;
-
-/// How an entry ended.
-#[derive(Debug)]
-pub(super) enum Ending {
-    /// Its file was fetched.
-    Fetched(Record),
-    /// Its file was made from another of the same digest.
-    Linked(Record, Link),
-    /// Its file was right already; with a record, if there is something new to know of it.
-    Unchanged(Option<Record>),
-    /// It failed, after so many attempts.
-    Failed(Error, u32),
-}
-
-/// What a file was made from.
-#[derive(Debug)]
-pub(super) struct Link {
-    /// The path of the other.
-    pub(super) from: String,
-    /// `reflink` or `hardlink`.
-    pub(super) how: &'static str,
-}
 
 /// Which state an entry has: terminal ones are written once.
 const PENDING: u8 = 0;
@@ -61,37 +37,10 @@ struct Books {
     journal: Journal,
     /// Records that came while a sync of the tree ran; `None` where none runs.
     held: Option<Vec<Record>>,
-    results: Option<Lines>,
-    failures: Option<Lines>,
+    results: Results,
     unsynced_bytes: u64,
     /// A sync has failed: nobody knows what it has lost.
     is_doubtful: bool,
-}
-
-/// A line of the results.
-#[derive(Serialize)]
-struct Line<'a> {
-    path: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<&'a str>,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    how: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verified: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempts: Option<u32>,
-    line: u64,
 }
 
 impl Tally {
@@ -99,13 +48,11 @@ impl Tally {
     pub(super) fn new(
         entries: u64,
         journal: Journal,
-        results: Option<Lines>,
-        failures: Option<Lines>,
+        results: Results,
         counts: Arc<Counts>,
     ) -> Self {
         let states = (0..entries).map(|_| AtomicU8::new(PENDING)).collect();
-        let books =
-            Books { journal, held: None, results, failures, unsynced_bytes: 0, is_doubtful: false };
+        let books = Books { journal, held: None, results, unsynced_bytes: 0, is_doubtful: false };
         Self { states, books: Mutex::new(books), counts, prints: None }
     }
 
@@ -144,7 +91,7 @@ impl Tally {
             prints.put(ordinal, record).map_err(noting_failed)?;
         }
         let mut books = self.books();
-        books.result(entry, &ending)?;
+        books.results.entry(entry, &ending)?;
         let (count, record) = match ending {
             Ending::Fetched(record) => (&self.counts.fetched, Some(record)),
             Ending::Linked(record, _) => {
@@ -173,22 +120,7 @@ impl Tally {
 
     /// Takes a line of the list that makes no entry.
     pub(super) fn bad_line(&self, bad: &BadLine) -> Result<()> {
-        let line = Line {
-            path: bad.path.as_deref(),
-            url: None,
-            state: "bad_line",
-            how: None,
-            from: None,
-            size_bytes: None,
-            verified: None,
-            kind: Some(Kind::Usage.name()),
-            exit_code: Some(Kind::Usage.exit_code()),
-            message: Some(bad.why.clone()),
-            attempts: None,
-            line: bad.line,
-        };
-        let mut books = self.books();
-        books.write(&line)?;
+        self.books().results.bad_line(bad)?;
         self.counts.tell(Event::Notice(format!("line {}: {}", bad.line, bad.why)));
         self.counts.bad.fetch_add(1, Relaxed);
         Ok(())
@@ -225,7 +157,9 @@ impl Tally {
         }
         let synced = sync();
         let mut books = self.books();
-        let held = books.held.take().unwrap_or_default();
+        let held = books.held.take();
+        let is_vouched = held.is_some();
+        let held = held.unwrap_or_default();
         if let Err(error) = synced {
             // The next sync would succeed, and vouch for what this one has lost.
             books.is_doubtful = true;
@@ -235,7 +169,9 @@ impl Tally {
             kept.map_err(journal_failed)?;
             return Err(error);
         }
-        books.journal.checkpoint().map_err(journal_failed)?;
+        if is_vouched {
+            books.journal.checkpoint().map_err(journal_failed)?;
+        }
         held.iter().try_for_each(|record| books.journal.done(record)).map_err(journal_failed)
     }
 
@@ -246,9 +182,7 @@ impl Tally {
 
     /// Gives results and failures their names.
     pub(super) fn publish(&self) -> Result<()> {
-        let mut books = self.books();
-        books.results.take().map_or(Ok(()), Lines::publish)?;
-        books.failures.take().map_or(Ok(()), Lines::publish)
+        self.books().results.publish()
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -258,59 +192,19 @@ impl Tally {
 
 impl Books {
     fn note(&mut self, record: Record) -> Result<()> {
-        match &mut self.held {
-            // What is not kept is looked at again by the next run.
-            Some(held) if held.len() < JOURNAL_HELD_MAX => held.push(record),
-            Some(_) => {}
-            None => self.journal.done(&record).map_err(journal_failed)?,
-        }
-        Ok(())
-    }
-
-    fn result(&mut self, entry: &Entry, ending: &Ending) -> Result<()> {
-        if let (Ending::Failed(..), Some(failures)) = (ending, &mut self.failures) {
-            let mut line = Vec::new();
-            crate::manifest::write_line(entry, &mut line);
-            while line.last() == Some(&b'\n') {
-                line.pop();
+        if let Some(held) = &mut self.held {
+            held.push(record);
+            if held.len() < JOURNAL_HELD_MAX {
+                return Ok(());
             }
-            failures.line(&line)?;
+            // Nothing may be forgotten: they go to the journal, which cannot vouch for this sync then.
+            let held = self.held.take().unwrap_or_default();
+            return held
+                .iter()
+                .try_for_each(|record| self.journal.done(record))
+                .map_err(journal_failed);
         }
-        let (state, record, failure) = match ending {
-            Ending::Fetched(record) => ("fetched", Some(record), None),
-            Ending::Linked(record, _) => ("linked", Some(record), None),
-            Ending::Unchanged(record) => ("unchanged", record.as_ref(), None),
-            Ending::Failed(error, attempts) => ("failed", None, Some((error, *attempts))),
-        };
-        let verified = match ending {
-            Ending::Failed(..) => None,
-            _ if entry.checksum.is_some() => Some("digest"),
-            _ => Some("length"),
-        };
-        let link = match ending {
-            Ending::Linked(_, link) => Some(link),
-            _ => None,
-        };
-        self.write(&Line {
-            path: Some(&entry.path),
-            url: entry.urls.first().map(url::Url::as_str),
-            state,
-            how: link.map(|link| link.how),
-            from: link.map(|link| link.from.as_str()),
-            size_bytes: record.map(|record| record.size).or(entry.size),
-            verified,
-            kind: failure.map(|(error, _)| error.kind().name()),
-            exit_code: failure.map(|(error, _)| error.exit_code()),
-            message: failure.map(|(error, _)| error.to_string()),
-            attempts: failure.map(|(_, attempts)| attempts),
-            line: entry.line,
-        })
-    }
-
-    fn write(&mut self, line: &Line<'_>) -> Result<()> {
-        let Some(results) = &mut self.results else { return Ok(()) };
-        let text = serde_json::to_vec(line).expect("proof: text and numbers are always JSON");
-        results.line(&text)
+        self.journal.done(&record).map_err(journal_failed)
     }
 }
 
@@ -337,12 +231,41 @@ mod tests {
         Entry { path: path.into(), urls, size: None, checksum: None, modified: None, line: 1 }
     }
 
+    #[test]
+    fn more_than_can_wait_for_a_sync_is_noted_all_the_same_but_not_as_durable() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let (journal, _) = state.begin(|| Ok(())).unwrap();
+        let all = JOURNAL_HELD_MAX + 1;
+        let tally = Tally::new(all as u64, journal, Results::default(), Arc::default());
+        tally
+            .checkpoint(|| {
+                for at in 0..all {
+                    let entry = entry(&format!("{at:08}"));
+                    let there = Fingerprint { size: 1, mtime_ns: 2, ino: 3, ctime_ns: 4 };
+                    let record = record(&entry, &there, None);
+                    tally.end(at as u64, &entry, Ending::Fetched(record))?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        tally.flush().unwrap();
+        let synced = std::cell::Cell::new(false);
+        let sync = || {
+            synced.set(true);
+            Ok(())
+        };
+        let mut snapshot = state.begin(sync).unwrap().1;
+        assert!(synced.get(), "the journal vouches for what came during the sync");
+        assert!((0..all).all(|at| snapshot.join(&format!("{at:08}")).is_some()));
+    }
+
     /// Proofs of "a" and "b", of which the one ends before a sync and the other meanwhile.
     fn proofs(sync: Result<()>) -> [Proof; 2] {
         let directory = tempfile::tempdir().unwrap();
         let state = State::open(directory.path()).unwrap();
         let (journal, _) = state.begin(|| Ok(())).unwrap();
-        let tally = Tally::new(2, journal, None, None, Arc::default());
+        let tally = Tally::new(2, journal, Results::default(), Arc::default());
         let end = |ordinal, path| {
             let (entry, there) =
                 (entry(path), Fingerprint { size: 1, mtime_ns: 2, ino: 3, ctime_ns: 4 });
