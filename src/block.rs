@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 use crate::error::{Error, Kind, Result};
 use crate::fault;
-use crate::units::narrow;
+use crate::units::{narrow, wide};
 
 /// One block's memory, its place in the file, and how much of it is filled.
 pub(crate) struct Block {
@@ -283,6 +283,11 @@ impl Pool {
             free: Mutex::new((0..blocks).rev().collect()),
             freed: Notify::new(),
         })))
+    }
+
+    /// Lends a block of memory beside the pool, as well aligned; `None` if there is none to be had.
+    pub(crate) fn lend_beside(&self, place: Place) -> Option<Block> {
+        Self::new(1, wide(self.0.block_size)).ok()?.try_lend(place)
     }
 
     /// Blocks in all.

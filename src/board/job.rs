@@ -8,8 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::Manner;
-use crate::digest::Follower;
+use super::{Digesting, Manner};
 use crate::error::{Error, Result};
 use crate::fetch::Partial;
 use crate::gate::Version;
@@ -24,7 +23,7 @@ pub(crate) struct Job {
     /// Bytes that an earlier run has left.
     pub(crate) resumed_bytes: u64,
     target: PathBuf,
-    pub(crate) follower: Option<Follower>,
+    pub(crate) digesting: Digesting,
     pub(crate) version: Version,
     pub(crate) manner: Manner,
     /// Responses whose bytes went into the file.
@@ -47,7 +46,7 @@ impl Job {
     pub(crate) fn new(
         sink: Sink,
         partial: Option<Partial>,
-        follower: Option<Follower>,
+        digesting: Digesting,
         version: Version,
         manner: Manner,
     ) -> Self {
@@ -59,7 +58,7 @@ impl Job {
                 .as_ref()
                 .map_or_else(PathBuf::new, |partial| partial.part.target().to_owned()),
             partial: Mutex::new(partial),
-            follower,
+            digesting,
             version,
             manner,
             responses: AtomicU32::new(0),

@@ -5,11 +5,13 @@
 //! when the last lane at work has let go: no write of an old stage is in flight when a new one begins.
 
 mod at_work;
+mod digesting;
 mod job;
 mod race;
 mod state;
 
 pub(crate) use at_work::AtWork;
+pub(crate) use digesting::Digesting;
 pub(crate) use job::Job;
 pub(crate) use race::{Asker, Making, Step};
 
@@ -130,7 +132,7 @@ impl Board {
         let blocks = blocks.min(state.first_blocks_max(&job, self.rules.window));
         let want = Want { lanes: 1, at_least: blocks, at_most: blocks, below: u32::MAX };
         let lease = if blocks > 0 { plan.lease(&want) } else { None };
-        follow(&job, &plan);
+        job.digesting.follow(&plan);
         state.stage = Stage::Running(job, plan);
         state.check_complete();
         self.wake(state);
@@ -142,8 +144,8 @@ impl Board {
         let mut state = self.lock();
         let Some(plan) = state.plan_of(job) else { return };
         plan.landed(lease, index);
-        follow(job, plan);
-        let windowed = job.sink.is_in_order();
+        job.digesting.follow(plan);
+        let windowed = job.is_in_order();
         state.check_complete();
         if windowed || matches!(state.stage, Stage::Ending(_)) {
             self.wake(state);
@@ -330,16 +332,6 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Tells the digest how far it may read.
-fn follow(job: &Job, plan: &Plan) {
-    let frontier = plan.landed_prefix();
-    let is_inside = plan.blocks().is_none_or(|blocks| frontier < blocks);
-    let offset = if is_inside { Some(plan.extent(frontier).start) } else { plan.size() };
-    if let (Some(follower), Some(offset)) = (&job.follower, offset) {
-        follower.landed_below(offset);
     }
 }
 

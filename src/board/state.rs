@@ -98,7 +98,7 @@ impl State {
             return None;
         }
         let fair = plan.free_blocks().div_ceil(lanes);
-        let (at_most, below) = match job.sink.is_in_order() && lanes > 1 {
+        let (at_most, below) = match job.is_in_order() && lanes > 1 {
             true => ((window / lanes).max(1), plan.landed_prefix().saturating_add(window)),
             false => (u32::MAX, u32::MAX),
         };
@@ -146,7 +146,7 @@ impl State {
     /// The most blocks that the answer to the first request may serve. In order, nobody may be further ahead
     /// than there is memory; a lane that is alone has all that lies before it in the file already.
     pub(super) fn first_blocks_max(&self, job: &Job, window: u32) -> u32 {
-        match job.sink.is_in_order() && self.lanes_of(job) > 1 {
+        match job.is_in_order() && self.lanes_of(job) > 1 {
             true => window.max(1),
             false => u32::MAX,
         }

@@ -330,10 +330,9 @@ async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
         });
     };
     fetch.meter.set_phase(Phase::Verifying);
-    let found = match (&job.follower, &job.sink) {
-        (Some(follower), _) => Some(follower.finish(size).await?),
-        (None, Sink::Stream(stream)) => stream.finish(),
-        (None, _) => None,
+    let found = match &job.sink {
+        Sink::Stream(stream) => stream.finish(),
+        _ => job.digesting.finish(size).await?,
     };
     match found {
         Some(found) if found == *wanted => Ok(Verified::Digest(found)),

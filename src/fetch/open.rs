@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use super::partial::{Left, Look, Partial};
 use super::{Fetch, Goal, shown};
 use crate::aside::aside;
-use crate::board::{Anew, Job, Manner};
+use crate::board::{Anew, Digesting, Job, Manner};
 use crate::digest::{self, Checksum, Follower};
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Answer, Version};
-use crate::limits::MODIFIED_MAX;
+use crate::limits::{IN_TURN_WAIT_MAX, MODIFIED_MAX};
 use crate::meter::{Event, Meter};
 use crate::name;
 use crate::options::{Verified, Write};
@@ -27,6 +27,14 @@ pub(crate) enum Opened {
     UpToDate(u64, Verified),
 }
 
+/// What the first answer tells of how the file will come.
+struct Shape {
+    version: Version,
+    manner: Manner,
+    /// The server answers at once: short leases cost nothing.
+    is_prompt: bool,
+}
+
 /// A target that was there before.
 #[derive(Clone, Debug)]
 pub(crate) struct Existing {
@@ -35,15 +43,17 @@ pub(crate) struct Existing {
 }
 
 impl Fetch {
-    /// Opens the sink for an answer with a body.
+    /// Opens the sink for an answer with a body, which began `waited` after it was asked for.
     ///
     /// # Errors
     /// `Kind::Exists` for a target that differs, `Kind::Refused` for a file above `max_filesize`, or a
     /// local failure.
-    pub(crate) async fn open(&self, answer: &Answer) -> Result<Opened> {
+    pub(crate) async fn open(&self, answer: &Answer, waited: Duration) -> Result<Opened> {
         let several = answer.ranged && self.may_combine(&answer.version);
         let manner = if several { Manner::Ranges } else { Manner::OneStream };
-        self.open_version(answer.version.clone(), manner, answer.disposition.as_deref()).await
+        let is_prompt = waited <= IN_TURN_WAIT_MAX;
+        let shape = Shape { version: answer.version.clone(), manner, is_prompt };
+        self.open_version(shape, answer.disposition.as_deref()).await
     }
 
     /// Whether opening may take long without a part file to look after: a FIFO waits for its reader, and a
@@ -56,22 +66,18 @@ impl Fetch {
     /// Opens the sink for a file without bytes.
     pub(crate) async fn open_empty(&self, version: Version) -> Result<Opened> {
         self.meter.set_size(Some(0));
-        self.open_version(Version { size: Some(0), ..version }, Manner::OneStream, None).await
+        let version = Version { size: Some(0), ..version };
+        self.open_version(Shape { version, manner: Manner::OneStream, is_prompt: true }, None).await
     }
 
-    async fn open_version(
-        &self,
-        version: Version,
-        manner: Manner,
-        disposition: Option<&str>,
-    ) -> Result<Opened> {
+    async fn open_version(&self, shape: Shape, disposition: Option<&str>) -> Result<Opened> {
+        let version = &shape.version;
         if matches!(self.goal, Goal::Size) {
             return Ok(Opened::UpToDate(version.size.unwrap_or(0), Verified::Nothing));
         }
         self.check_size(version.size)?;
         if let (Some(existing), Goal::File(path)) = (&self.existing, &self.goal) {
-            return settle_if_right(existing.compare(&version, path), path, self.options.sync)
-                .await;
+            return settle_if_right(existing.compare(version, path), path, self.options.sync).await;
         }
         let target = match &self.goal {
             Goal::File(path) => Some(path.clone()),
@@ -86,15 +92,15 @@ impl Fetch {
             Left::clear_stale(path);
             let compared = match &self.options.checksum {
                 Some(wanted) => existing.compare_digest(wanted, path, &self.meter).await,
-                None => existing.compare(&version, path),
+                None => existing.compare(version, path),
             };
             return settle_if_right(compared, path, self.options.sync).await;
         }
         let opened = match target {
             Some(target) if self.options.write != Write::Discard => {
-                self.open_file(target, version, manner).await?
+                self.open_file(target, shape).await?
             }
-            _ => self.open_other(version, manner).await?,
+            _ => self.open_other(shape).await?,
         };
         if let Opened::Job(job, _) = &opened {
             self.set_job(Some(Arc::clone(job)));
@@ -127,25 +133,34 @@ impl Fetch {
     }
 
     /// Opens the file in which the bytes gather: the one that an earlier run has left, or a new one.
-    async fn open_file(&self, target: PathBuf, version: Version, manner: Manner) -> Result<Opened> {
+    async fn open_file(&self, target: PathBuf, shape: Shape) -> Result<Opened> {
+        let Shape { version, manner, .. } = &shape;
         let size = version.size;
         if let (Goal::Dir(_), Manner::Ranges) = (&self.goal, manner) {
             // The name came with the answer.
             self.look_for_left(&target)?;
         }
-        let (plan, sink, partial) = match self.take_left(&version, manner) {
-            Some(left) => self.open_left(left, size).await?,
-            None => self.open_new(target, &version, manner).await?,
+        let left = self.take_left(version, *manner);
+        let in_turn = left.is_none() && self.hashes_in_turn(&shape);
+        let write = self.write(in_turn);
+        let (plan, sink, partial) = match left {
+            Some(left) => self.open_left(left, size, write).await?,
+            None => self.open_new(target, &shape, write).await?,
         };
         self.meter.add_landed(partial.resumed_bytes);
-        let follower = match &self.options.checksum {
+        let digesting = match &self.options.checksum {
+            Some(wanted) if in_turn => {
+                self.meter
+                    .tell(Event::Detail("hashing blocks from memory, each in its turn".into()));
+                Digesting::InTurn(Stream::start(None, Some(wanted.algo()))?)
+            }
             Some(wanted) => {
                 let file = Arc::clone(partial.part.file());
-                Some(Follower::start(wanted.algo(), file, Arc::clone(&self.meter))?)
+                Digesting::Behind(Follower::start(wanted.algo(), file, Arc::clone(&self.meter))?)
             }
-            None => None,
+            None => Digesting::Nothing,
         };
-        let job = Job::new(sink, Some(partial), follower, version, manner);
+        let job = Job::new(sink, Some(partial), digesting, shape.version, shape.manner);
         Ok(Opened::Job(Arc::new(job), plan))
     }
 
@@ -189,9 +204,15 @@ impl Fetch {
         None
     }
 
-    async fn open_left(&self, left: Left, size: Option<u64>) -> Result<(Plan, Sink, Partial)> {
-        let plan = left.plan(self.block_size())?;
-        let (write, block_size) = (self.write(), self.block_size());
+    async fn open_left(
+        &self,
+        left: Left,
+        size: Option<u64>,
+        write: sink::Manner,
+    ) -> Result<(Plan, Sink, Partial)> {
+        let block_size = self.block_size();
+        let plan = left.plan(block_size)?;
+
         let landed_bytes = plan.landed_bytes();
         let (there, all) = (show_size(landed_bytes), show_size(size.unwrap_or(0)));
         self.meter
@@ -209,14 +230,14 @@ impl Fetch {
     async fn open_new(
         &self,
         target: PathBuf,
-        version: &Version,
-        manner: Manner,
+        shape: &Shape,
+        write: sink::Manner,
     ) -> Result<(Plan, Sink, Partial)> {
-        let size = version.size;
-        let (write, block_size) = (self.write(), self.block_size());
+        let Shape { version, manner, .. } = shape;
+        let (size, block_size) = (version.size, self.block_size());
         let plan = Plan::new(size, block_size)?;
         // A file of one block is all there or not at all.
-        let worth = manner == Manner::Ranges && size > Some(block_size) && self.asks_the_same();
+        let worth = *manner == Manner::Ranges && size > Some(block_size) && self.asks_the_same();
         let resumable = (worth && self.may_combine(version)).then(|| version.clone());
         let source = self.source.clone();
         let (sink, partial, failed) = aside(move || {
@@ -235,12 +256,23 @@ impl Fetch {
         Ok((plan, sink, partial))
     }
 
-    fn write(&self) -> sink::Manner {
+    /// Whether each block is hashed from memory in its turn, and none read back: where the server answers at
+    /// once, or one lane brings all in order.
+    ///
+    /// A mapped file keeps its windows for late blocks.
+    fn hashes_in_turn(&self, shape: &Shape) -> bool {
+        let is_in_order = self.is_single() || shape.manner == Manner::OneStream;
+        self.options.checksum.is_some()
+            && (shape.is_prompt || is_in_order)
+            && self.options.write != Write::Mmap
+    }
+
+    fn write(&self, in_turn: bool) -> sink::Manner {
         match self.options.write {
             Write::Auto | Write::Discard => {
                 // Blocks that come out of order are read back for the digest. From the disk that takes twice
                 // as long as from the page cache (2 GiB, SHA-256: 4.9 and 2.5 s).
-                let is_read_back = self.options.checksum.is_some() && !self.is_single();
+                let is_read_back = self.options.checksum.is_some() && !in_turn && !self.is_single();
                 sink::Manner::Auto { prefers_cache: !self.options.sync || is_read_back }
             }
             Write::Direct => sink::Manner::Direct,
@@ -249,7 +281,8 @@ impl Fetch {
         }
     }
 
-    async fn open_other(&self, version: Version, manner: Manner) -> Result<Opened> {
+    async fn open_other(&self, shape: Shape) -> Result<Opened> {
+        let Shape { version, manner, .. } = shape;
         let plan = Plan::new(version.size, self.block_size())?;
         let algo = self.options.checksum.as_ref().map(|wanted| wanted.algo());
         let sink = match &self.goal {
@@ -264,7 +297,7 @@ impl Fetch {
                 None => Sink::Discard,
             },
         };
-        Ok(Opened::Job(Arc::new(Job::new(sink, None, None, version, manner)), plan))
+        Ok(Opened::Job(Arc::new(Job::new(sink, None, Digesting::Nothing, version, manner)), plan))
     }
 }
 

@@ -56,7 +56,7 @@ impl Haul<'_> {
             return false;
         }
         // The lanes ahead wait for this block, and nobody else has it.
-        let is_needed = self.job.sink.is_in_order() && !board.is_shared(&self.job, self.index());
+        let is_needed = self.job.is_in_order() && !board.is_shared(&self.job, self.index());
         if has_run_out(&error) && !is_needed && self.at_work.retire() {
             return false;
         }

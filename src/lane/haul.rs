@@ -229,7 +229,7 @@ impl<'a> Haul<'a> {
         }
         let job = Arc::clone(&self.job);
         // Not every sink lends from a pool, which would be the bound. The clock of the block stands still.
-        while !job.sink.is_in_order() && self.writes.are_many() {
+        while !job.is_in_order() && self.writes.are_many() {
             let released = self.released();
             tokio::select! {
                 biased;
@@ -241,7 +241,7 @@ impl<'a> Haul<'a> {
             let released = self.released();
             let lent = async {
                 match self.lease.twin {
-                    true => job.sink.lend_twin(&self.lane.pool, place).await,
+                    true => job.lend_twin(&self.lane.pool, place).await,
                     false => job.sink.lend(&self.lane.pool, place).await,
                 }
             };
@@ -308,8 +308,8 @@ impl<'a> Haul<'a> {
         if let Some(due) = due {
             self.lane.sync(&self.job, due);
         }
-        if let (Some(follower), Some(block)) = (&self.job.follower, block) {
-            follower.offer(block);
+        if let Some(block) = block {
+            self.job.digesting.offer(block);
         }
         self.lane.board.landed(&self.job, lease, index);
         Ok(())

@@ -213,7 +213,7 @@ impl Lane {
             // A FIFO may wait for its reader for ever. A part file must not be left to a thread nobody
             // waits for.
             () = board.ending(), if self.fetch.may_wait_to_open() => return,
-            opened = self.fetch.open(&answer) => opened,
+            opened = self.fetch.open(&answer, response.waited) => opened,
         };
         match opened {
             Ok(Opened::Job(job, plan)) => {

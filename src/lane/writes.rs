@@ -33,19 +33,33 @@ type Place = (LeaseId, u32);
 /// The end of a write: the lease and the block's number, and its memory if that is still ours.
 pub(super) type Written = (Place, Result<Result<Commit>, JoinError>);
 
+/// What comes of some work, unless the stage is over before.
+async fn unless_over<T>(job: &Job, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = job.cancelled() => None,
+    }
+}
+
 impl Writes {
     /// Starts to put a full block into the sink.
     pub(super) fn start(&mut self, io: &Io, job: &Arc<Job>, lease: LeaseId, block: Block) {
         let (place, io, job) = ((lease, block.index()), io.clone(), Arc::clone(job));
         let write = tokio::task::spawn_local(async move {
-            if !job.sink.may_block_for_ever() {
-                return job.sink.commit(&io, block).await.map(Commit::Landed);
-            }
-            tokio::select! {
-                biased;
-                done = job.sink.commit(&io, block) => done.map(Commit::Landed),
-                () = job.cancelled() => Ok(Commit::Abandoned),
-            }
+            let into_sink = job.sink.commit(&io, block);
+            let block = if job.sink.may_block_for_ever() {
+                match unless_over(&job, into_sink).await {
+                    Some(done) => done?,
+                    None => return Ok(Commit::Abandoned),
+                }
+            } else {
+                into_sink.await?
+            };
+            let Some(block) = block else { return Ok(Commit::Landed(None)) };
+            // Where the stage ends its turn may never come, but it is in the file.
+            let hashed = unless_over(&job, job.digesting.in_turn(block)).await;
+            hashed.unwrap_or(Ok(None)).map(Commit::Landed)
         });
         self.0.push_back((place, write));
     }

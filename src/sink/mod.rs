@@ -48,8 +48,7 @@ pub(crate) enum Sink {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// Whichever is faster; through the page cache where the file fits and nobody waits for the disk, or
-    /// where
-    /// it is read back.
+    /// where it is read back.
     Auto {
         prefers_cache: bool,
     },

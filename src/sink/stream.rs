@@ -87,7 +87,7 @@ impl Stream {
     }
 
     /// Waits until the block's turn has come and it is written.
-    pub(super) async fn commit(&self, block: Block) -> Result<()> {
+    pub(crate) async fn commit(&self, block: Block) -> Result<()> {
         if !self.begun.begin() {
             // The download starts anew, and nobody waits for this block any more.
             return Ok(());
