@@ -182,8 +182,8 @@ pub const DISTRUST_AFTER: u32 = 2;
 /// Blocks that wait for the digest thread.
 pub const DIGEST_QUEUE: usize = 4;
 /// Longest wait for the first answer with which blocks are hashed in their turn over several lanes: leases
-/// are short then, since no lane may be further ahead than there is memory. At this wait and 10 Gbit/s the gaps
-/// between them cost a tenth; slower networks feel less of them.
+/// are short then, since no lane may be further ahead than there is memory. At this wait and 1 Gbit/s the
+/// gaps between them cost one or two percent, and who receives 10 Gbit/s waits for SHA-256 anyway.
 pub const IN_TURN_WAIT_MAX: Duration = Duration::from_millis(2);
 /// Bytes read at once when a file is read back for its digest.
 pub const DIGEST_READ_BYTES: usize = 1 << 20;
