@@ -187,6 +187,9 @@ def nginx(place, secure):
 def cubic_listener():
     """A listening socket on loopback, with cubic where the kernel lets us choose."""
     one = socket.create_server(("127.0.0.1", 0), backlog=511)
+    # Of a socket that it takes over nginx expects so: a child that another one was faster than would sleep in
+    # accept(2), and all its connections with it.
+    one.setblocking(False)
     with contextlib.suppress(OSError):
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
     return one
