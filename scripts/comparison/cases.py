@@ -7,6 +7,7 @@ the authority of the certificate, {ca}), {digest}, and {extra} (options from beh
 from typing import NamedTuple
 
 SMALL_BYTES = 1024
+STARTS = "this is what a start costs"
 DEFAULT_CASES = ["durable", "nosync", "tls", "pipe", "small"]
 
 
@@ -166,7 +167,14 @@ CASES = [
         "small",
         f"a file of {SMALL_BYTES} bytes, and nobody waits for the disk",
         ours({"": "--no-sync"}) + peers("fetch"),
-        note="this is what a start costs",
+        note=STARTS,
+        repeat=20,
+    ),
+    Case(
+        "small-tls",
+        f"a file of {SMALL_BYTES} bytes over HTTPS, and nobody waits for the disk",
+        ours({"": "--no-sync"}) + peers("fetch"),
+        note=STARTS,
         repeat=20,
     ),
 ]

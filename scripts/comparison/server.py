@@ -72,7 +72,8 @@ def own_files(place, size, who, secure, program):
             return Served(base + name, name, sizes[name], digests[name], str(ca))
 
         files = {"": served(bases[0], "bytes"), "small": served(bases[0], "small")}
-        files["tls"] = served(bases[1], "bytes", place / "ca.pem") if secure else NO_TLS
+        for case, name in {"tls": "bytes", "small-tls": "small"}.items():
+            files[case] = served(bases[1], name, place / "ca.pem") if secure else NO_TLS
         yield told, files
 
 
@@ -119,7 +120,7 @@ def given_file(url, ca, bench):
     make_room(bench.scratch, served.size)
     control = congestion_control() if at.hostname in ["localhost", "127.0.0.1", "::1"] else "unknown"
     none = "it needs a file of our own, and --url gives another"
-    yield {"name": at.hostname, "congestion_control": control}, {"": served, "tls": none, "small": none}
+    yield {"name": at.hostname, "congestion_control": control}, {"": served, **dict.fromkeys(["tls", "small", "small-tls"], none)}
 
 
 def make_room(place, size):
