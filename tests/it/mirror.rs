@@ -7,6 +7,7 @@ mod dedupe;
 mod ends;
 mod gone;
 mod hosts;
+mod http2;
 mod indexes;
 mod kills;
 mod linking;

@@ -7,6 +7,7 @@
 mod answer;
 mod certificate;
 mod file;
+mod http2;
 mod latch;
 mod reply;
 mod request;
@@ -25,6 +26,7 @@ use rustls::ServerConfig;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use file::{File, Validator, assert_file_is};
+pub(crate) use http2::{Act, Asked, Http2Origin};
 pub(crate) use latch::Latch;
 pub(crate) use reply::{Body, Cut, Reply};
 pub(crate) use request::Request;
