@@ -307,7 +307,7 @@ fn judge(error: &h2::Error) -> Failed {
             let message = "the server closes its connections before it answers";
             Failed::new(Error::new(Kind::Reset, message), Sequel::Anew)
         }
-        (h2::Reason::ENHANCE_YOUR_CALM, _) => {
+        (h2::Reason::ENHANCE_YOUR_CALM, _) if error.is_remote() => {
             let message = "the server asks for fewer requests";
             Failed::new(Error::new(Kind::Unavailable, message), Sequel::Leave)
         }
