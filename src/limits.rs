@@ -233,6 +233,9 @@ pub const LEDGER_RESERVE_BYTES: u64 = 1 << 20;
 /// Most bytes of a line of a ledger: the longest holds the validators, which a response head bounds, with
 /// each byte escaped at worst.
 pub const LEDGER_LINE_BYTES_MAX: usize = 512 << 10;
+/// Most ranges of a line of the ledger that takes some back: two numbers of 20 digits each stay within its
+/// length.
+pub const LEDGER_RANGES_MAX: usize = 4096;
 /// Landed bytes that a line of the ledger waits for: what a kill may cost beside what was in flight.
 pub const LEDGER_WRITE_BYTES_MIN: u64 = 1 << 20;
 /// Time after which what has landed gets a line all the same.
@@ -290,4 +293,5 @@ const _: () = assert!(
 );
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
 const _: () = assert!(LEDGER_LINE_BYTES_MAX > 7 * HEAD_BYTES_MAX);
+const _: () = assert!(LEDGER_LINE_BYTES_MAX > 2 * 48 * LEDGER_RANGES_MAX);
 const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);

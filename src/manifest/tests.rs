@@ -39,7 +39,7 @@ fn one_short(found: &Found) -> String {
             let mut text = format!("{} {} {}", entry.line, entry.path, urls.join(" "));
             entry.size.iter().for_each(|size| text.push_str(&format!(" {size}")));
             entry.checksum.iter().for_each(|sum| text.push_str(&format!(" {sum}")));
-            for set in &entry.stretches {
+            if let Some(set) = &entry.stretches {
                 let set = (set.count(), set.algo().name(), set.length());
                 text.push_str(&format!(" {} {} of {}", set.0, set.1, set.2));
             }
