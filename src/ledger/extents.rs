@@ -48,6 +48,12 @@ impl Extents {
         }
     }
 
+    /// Whether a byte of a range is in the set.
+    pub(crate) fn overlaps(&self, range: &Range<u64>) -> bool {
+        let last = self.ends.range(..range.end).next_back();
+        !range.is_empty() && last.is_some_and(|(_, until)| *until > range.start)
+    }
+
     /// The ranges in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.ends.iter().map(|(start, end)| *start..*end)
@@ -86,6 +92,10 @@ mod tests {
                     extents.insert(start..start + length);
                     model.extend(start..start + length);
                 }
+                let overlaps = extents.overlaps(&(start..start + length));
+                prop_assert_eq!(overlaps, kind != 0 && length > 0);
+                let (near, far) = (start + 5, start + 5 + length);
+                prop_assert_eq!(extents.overlaps(&(near..far)), model.range(near..far).next().is_some());
                 let bytes: Vec<_> = extents.iter().flatten().collect();
                 prop_assert_eq!(&bytes, &model.iter().copied().collect::<Vec<_>>());
                 prop_assert_eq!(extents.bytes(), u64::try_from(model.len()).unwrap());
