@@ -205,9 +205,9 @@ pub const MANIFEST_LINE_BYTES_MAX: usize = 1 << 20;
 pub const STRETCH_BYTES_MIN: u64 = 4 << 10;
 /// The longest one, in bytes: longer ones would be whole files.
 pub const STRETCH_BYTES_MAX: u64 = 1 << 40;
-/// Most bytes of the digests of stretches of one file: with a mebibyte a stretch and SHA-256 a file of 12 GiB.
-/// Their hex digits fit into a line of a list, with room for addresses, and dozens of them into the memory of
-/// a sort.
+/// Most bytes of the digests of stretches of one file: with a mebibyte a stretch and SHA-256 a file of 12
+/// GiB. Their hex digits fit into a line of a list, with room for addresses, and dozens of them into the
+/// memory of a sort.
 pub const STRETCH_DIGESTS_BYTES_MAX: usize = 384 << 10;
 /// Bytes of a list that are read at a time, and that its form is guessed from.
 pub const MANIFEST_READ_BYTES: usize = 64 << 10;

@@ -1,7 +1,8 @@
 //! Whether what has landed is the file: by its digest, by those of its stretches, or by what servers say.
 //!
-//! Where the whole is wrong and some of its stretches are right, those are kept for the next attempt. Invariant:
-//! nothing is taken for the file on the word of a ledger; a run that finds all of it there looks again.
+//! Where the whole is wrong and some of its stretches are right, those are kept for the next attempt.
+//! Invariant: nothing is taken for the file on the word of a ledger; a run that finds all of it there looks
+//! again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::sink::Sink;
 /// What ties the bytes to one version: a digest where there is one.
 ///
 /// # Errors
-/// `Kind::Digest` if the file is wrong; then nothing of it is left but the stretches that are known to be right.
+/// `Kind::Digest` if the file is wrong; then nothing of it is left but the stretches that are right.
 pub(super) async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
     match (&fetch.options.checksum, &fetch.options.trial) {
         (Some(wanted), trial) => by_digest(fetch, job, size, wanted, trial.as_deref()).await,

@@ -4,7 +4,8 @@
 //! after the bytes it names: `written` lines at once and unsynced, which a killed process cannot lose, and
 //! `durable` lines after a sync of the part file, which a power cut cannot lose either. Before a sync of what
 //! only the page cache has comes a `syncing` line: were the program killed in it, nobody would hear of a
-//! failure. A `wrong` line takes back what a digest has shown to be wrong. What a reader may believe of it is decided in `replay`; nothing here decides anything.
+//! failure. A `wrong` line takes back what a digest has shown to be wrong. What a reader may believe of it is
+//! decided in `replay`; nothing here decides anything.
 //!
 //! Invariant: no line ever claims more than was true when it was written, and none is written after a sync
 //! has failed but the one that says so.

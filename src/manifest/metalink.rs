@@ -1,7 +1,7 @@
 //! Metalink 4 (RFC 5854) and its predecessor 3, one file after the other.
 //!
-//! Digests of stretches, its `pieces`, go with the file where they make sense. Invariant: a document that is not well-formed, or ends before
-//! its root element does, is an error after the files that were whole.
+//! Digests of stretches, its `pieces`, go with the file where they make sense. Invariant: a document that is
+//! not well-formed, or ends before its root element does, is an error after the files that were whole.
 
 use std::io::{self, BufRead, Read};
 

@@ -1,7 +1,7 @@
 //! The digests of the stretches of a file, as lists have them.
 //!
-//! A set that cannot be right is not used, and that is told; the file is an entry all the same. Invariant: the
-//! set of an entry is whole, and fits its size where the list tells that.
+//! A set that cannot be right is not used, and that is told; the file is an entry all the same. Invariant:
+//! the set of an entry is whole, and fits its size where the list tells that.
 
 use std::sync::Arc;
 

@@ -116,20 +116,7 @@ impl Runner {
                 }
                 let verdict = shared.hosts.ended(&claim, blamed);
                 let failures = claim.attempts + 1;
-                let policy = Policy { retries: shared.order.options.retries };
-                let asked = trouble.error.wait_asked();
-                let own = match retry::judge(kind, failures, asked, fastrand::f64(), &policy) {
-                    // Another copy of the file may have the digest.
-                    Decision::GiveUp
-                        if is_worth_another(kind, failures, &entry, || {
-                            shared.trials.has_kept(claim.task.ordinal)
-                        }) =>
-                    {
-                        Decision::Again(std::time::Duration::ZERO)
-                    }
-                    decision => decision,
-                };
-                match (own, verdict) {
+                match (self.judge(&claim, &entry, &trouble.error), verdict) {
                     (_, Verdict::Again(wait)) if failures < ATTEMPTS_MAX => {
                         return shared.hosts.again(claim, wait);
                     }
@@ -143,6 +130,29 @@ impl Runner {
         shared.trials.end(claim.task.ordinal);
         if let Err(error) = shared.tally.end(claim.task.ordinal, &entry, ending) {
             shared.hosts.fail(error);
+        }
+    }
+
+    /// What follows an attempt that failed, whatever its host makes of it.
+    fn judge(&self, claim: &Claim, entry: &Entry, error: &Error) -> Decision {
+        let (kind, failures) = (error.kind(), claim.attempts + 1);
+        let policy = Policy { retries: self.shared.order.options.retries };
+        match retry::judge(kind, failures, error.wait_asked(), fastrand::f64(), &policy) {
+            Decision::Again(wait) => Decision::Again(wait),
+            // No other run is at work here: the kernel still ends one that was killed.
+            Decision::GiveUp
+                if kind == Kind::Exists && claim.is_large && failures < HELD_ATTEMPTS_MAX =>
+            {
+                Decision::Again(RECEIVE_SLICE)
+            }
+            // Another copy of the file may have the digest.
+            Decision::GiveUp => {
+                let has_kept = || self.shared.trials.has_kept(claim.task.ordinal);
+                match is_worth_another(kind, failures, entry, has_kept) {
+                    true => Decision::Again(std::time::Duration::ZERO),
+                    false => Decision::GiveUp,
+                }
+            }
         }
     }
 
@@ -362,5 +372,7 @@ fn turn(claim: &Claim, entry: &Entry) -> usize {
 
 /// Bytes of a body that are received, hashed and written at once.
 const BUFFER_BYTES: usize = 256 << 10;
+/// Attempts to begin a large entry whose file somebody holds.
+const HELD_ATTEMPTS_MAX: u32 = 4;
 /// Attempts of one entry, however often its host wants it to come again.
 const ATTEMPTS_MAX: u32 = 30;

@@ -72,8 +72,8 @@ fn compare(got: &Checksum, wanted: &Checksum) -> Result<()> {
     Err(Error::new(Kind::Digest, format!("the bytes have {got}, and the list says {wanted}")))
 }
 
-/// What compares the bytes of an entry with its digests while they come: with that of the whole where the list
-/// has it, else with those of its stretches.
+/// What compares the bytes of an entry with its digests while they come: with that of the whole where the
+/// list has it, else with those of its stretches.
 pub(super) enum Checking<'a> {
     Nothing,
     Whole(Hasher, &'a Checksum),

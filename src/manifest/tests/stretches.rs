@@ -59,7 +59,7 @@ fn a_set_goes_with_its_file_and_the_strongest_is_taken() {
         format!("{strange}{strong}{weak}"),
         format!("{strong}{weak}"),
     ] {
-        assert_eq!(short(metalink(&size, &sets), Format::Metalink), [wanted.clone()]);
+        assert_eq!(short(metalink(&size, &sets), Format::Metalink), std::slice::from_ref(&wanted));
     }
     let unknown = short(metalink(&size, &strong).replace(&size, "0"), Format::Metalink);
     assert!(unknown[0].contains("does not fit the size"), "{unknown:?}");
@@ -125,7 +125,7 @@ fn more_digests_than_there_may_be_are_passed_over_and_take_no_memory() {
 fn failures_keep_them_as_long_as_the_line_may_be_read() {
     let entry = |count: usize, alternate: usize| {
         let bytes = vec![0xab; count * 16];
-        let stretches = crate::digest::Stretches::new(Algo::Md5, LENGTH, bytes).unwrap();
+        let stretches = Stretches::new(Algo::Md5, LENGTH, bytes).unwrap();
         Entry {
             path: "a".into(),
             urls: vec![
@@ -151,6 +151,7 @@ fn failures_keep_them_as_long_as_the_line_may_be_read() {
         let stretches = entry.stretches.clone().filter(|_| is_kept);
         assert_eq!(found, [Found::Entry(Entry { stretches, ..entry })]);
     }
-    let wrong = "{\"url\":\"http://h/a\",\"stretches\":{\"algo\":\"md5\",\"length\":4096,\"digests\":[\"00\"]}}";
+    let set = "{\"algo\":\"md5\",\"length\":4096,\"digests\":[\"00\"]}";
+    let wrong = format!("{{\"url\":\"http://h/a\",\"stretches\":{set}}}");
     assert_begins(&short(wrong, Format::Jsonl), &["1 DOUBT a: ", "1 a http://h/a"]);
 }
