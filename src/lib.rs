@@ -106,8 +106,9 @@
 //!
 //! One thread lives the life of the item ([`engine`]). Per core, one lane thread with its own runtime,
 //! ring, block pool and lanes. Threads share the open file, the board (plan and stages behind one mutex,
-//! touched per lease and per block) and the meter's atomics. Digests are hashed on a thread of their own,
-//! from memory where blocks come in order and read back behind the frontier where not.
+//! touched per lease and per block) and the meter's atomics. Digests are hashed on a thread of their own:
+//! from memory, each block in its turn, where the server answers at once or one lane brings all in order;
+//! else, and after an earlier run, read back behind the frontier where blocks do not come in order.
 //!
 //! io_uring is refused in many places: default container filters, small limits on locked memory,
 //! `kernel.io_uring_disabled`. Then the same lanes run on epoll, with one line that says why; so they do,

@@ -162,6 +162,13 @@ pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 pub const IDLE_MAX: usize = 256;
 /// Files that the end of a download may have to open: a directory to sync, and a few of libraries.
 pub const FILES_SPARE: usize = 4;
+/// Origins whose HTTP/2 connections a thread keeps, beside those in use.
+pub const HTTP2_ORIGINS_MAX: usize = 64;
+/// Bytes that a server may send of one HTTP/2 stream before some are taken: all of most small files.
+pub const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
+/// The same of all streams of a connection: at 100 ms it bounds one to 160 MB/s. Memory is taken for what has
+/// come and waits for its task, which writes it at once.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 16 << 20;
 /// Age beyond which an idle connection is not used again; servers commonly close after 60 to 75 s.
 pub const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
 /// Bytes in front of the one asked for that are received in vain: caches answer ranges that begin at their
@@ -182,8 +189,8 @@ pub const DISTRUST_AFTER: u32 = 2;
 /// Blocks that wait for the digest thread.
 pub const DIGEST_QUEUE: usize = 4;
 /// Longest wait for the first answer with which blocks are hashed in their turn over several lanes: leases
-/// are short then, since no lane may be further ahead than there is memory. At this wait and 10 Gbit/s the gaps
-/// between them cost a tenth; slower networks feel less of them.
+/// are short then, since no lane may be further ahead than there is memory. At this wait and 1 Gbit/s the
+/// gaps between them cost one or two percent, and who receives 10 Gbit/s waits for SHA-256 anyway.
 pub const IN_TURN_WAIT_MAX: Duration = Duration::from_millis(2);
 /// Bytes read at once when a file is read back for its digest.
 pub const DIGEST_READ_BYTES: usize = 1 << 20;

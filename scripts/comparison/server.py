@@ -43,7 +43,7 @@ http {{
 """
 NO_TLS = "openssl is missing"
 NGINX_SECURE = """
-        listen 127.0.0.1:{port} ssl;
+        listen 127.0.0.1:{port} ssl {http2};
         ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.2 TLSv1.3;
 """
 
@@ -87,11 +87,14 @@ def prepared(place, who, secure):
 
 
 @contextlib.contextmanager
-def serving(place, who, secure, program, known):
-    """Serves `place`/www, which has a file `known`; gives what is told of the server, and its addresses."""
+def serving(place, who, secure, program, known, http2=False):
+    """Serves `place`/www, which has a file `known`; gives what is told of the server, and its addresses.
+
+    Over HTTPS nginx speaks `http2` too, if that is asked for.
+    """
     by_nginx = who != "ringpull" and which("nginx")
     name = f"nginx {version([by_nginx, '-v'])}" if by_nginx else "ringpull serve"
-    with nginx(place, secure) if by_nginx else ringpull(place, secure, program) as (bases, control):
+    with nginx(place, secure, http2) if by_nginx else ringpull(place, secure, program) as (bases, control):
         if not answers(bases[0] + known):
             raise Failure(f"{name} does not serve: {(place / 'server.log').read_text().strip()}")
         yield {"name": name, "congestion_control": control}, bases
@@ -165,14 +168,14 @@ def running(command, place, **more):
 
 
 @contextlib.contextmanager
-def nginx(place, secure):
+def nginx(place, secure, http2):
     """nginx over `place`/www, on sockets of ours; gives its addresses and its congestion control."""
     sockets = [cubic_listener() for _ in range(2 if secure else 1)]
     ports = [one.getsockname()[1] for one in sockets]
     control = sockets[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
     # Its children would otherwise be a user who may not look into the directory.
     user = "user root;" if os.geteuid() == 0 else ""
-    listen = NGINX_SECURE.format(port=ports[1]) if secure else ""
+    listen = NGINX_SECURE.format(port=ports[1], http2="http2" if http2 else "") if secure else ""
     (place / "nginx.conf").write_text(NGINX.format(user=user, port=ports[0], secure=listen))
     # nginx takes over the sockets whose numbers it finds in NGINX, as when it replaces itself.
     numbers = [one.fileno() for one in sockets]
@@ -187,6 +190,9 @@ def nginx(place, secure):
 def cubic_listener():
     """A listening socket on loopback, with cubic where the kernel lets us choose."""
     one = socket.create_server(("127.0.0.1", 0), backlog=511)
+    # Of a socket that it takes over nginx expects so: a child that another one was faster than would sleep in
+    # accept(2), and all its connections with it.
+    one.setblocking(False)
     with contextlib.suppress(OSError):
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
     return one

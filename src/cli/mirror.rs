@@ -67,12 +67,15 @@ pub(crate) struct MirrorArgs {
     /// Entries in flight at a time
     #[arg(short, long, value_name = "N", default_value_t = JOBS_DEFAULT)]
     jobs: NonZeroU16,
-    /// Most connections to one host
+    /// Most connections to one host, or requests at a time over HTTP/2
     #[arg(long, value_name = "N", default_value_t = PER_HOST_DEFAULT)]
     per_host: NonZeroU16,
     /// Most requests a second to one host, such as 5 or 0.5
     #[arg(long, value_name = "N", value_parser = super::values::request_gap)]
     request_rate: Option<Duration>,
+    /// Ask over HTTP/1.1 alone
+    #[arg(long = "http1.1", value_parser = FalseyValueParser::new())]
+    http1_1: bool,
     /// Keep journal and snapshot in DIR [default: .ringpull in the directory]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -251,7 +254,7 @@ fn order(args: &MirrorArgs, report: &mut MirrorReport) -> Result<Order> {
     });
     order.dry_run = args.dry_run;
     (order.jobs, order.per_host) = (args.jobs, args.per_host);
-    order.request_gap = args.request_rate;
+    (order.http2, order.request_gap) = (!args.http1_1, args.request_rate);
     order.state.clone_from(&args.state);
     order.results.clone_from(&args.results);
     order.failures.clone_from(&args.failures);

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn flags_that_do_not_work_do_not_exist() {
-        for flag in ["--http2", "--proxy", "--netrc", "--interface"] {
+        for flag in ["--http2", "--http1.1", "--proxy", "--netrc", "--interface"] {
             assert!(said(&[flag, "http://h/f"]).contains("unexpected argument"), "{flag}");
         }
     }

@@ -1,5 +1,6 @@
 //! The lane threads of a run: each has its own loop and runs a number of errands at a time.
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +22,7 @@ use crate::options::IoChoice;
 use crate::tempo::Tempo;
 use crate::throttle::Throttle;
 use crate::tree::Tree;
+use crate::wire::Http2;
 
 /// What all errands of a run share.
 pub(super) struct Shared {
@@ -150,8 +152,10 @@ fn work(shared: &Arc<Shared>, thread: usize, runners: usize) {
 
 async fn run(io: Io, shared: Arc<Shared>, thread: usize, runners: usize) {
     let mut all = tokio::task::JoinSet::new();
+    let http2 = shared.order.http2.then(Rc::<Http2>::default);
     for _ in 0..runners {
-        all.spawn_local(Runner::new(io.clone(), Arc::clone(&shared), thread).run());
+        let runner = Runner::new(io.clone(), Arc::clone(&shared), thread, http2.clone());
+        all.spawn_local(runner.run());
     }
     while let Some(ended) = all.join_next().await {
         if let Err(error) = ended {

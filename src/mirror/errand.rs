@@ -5,6 +5,7 @@
 //! tree gets only a file whose length is what the server and the list said and whose digest is the one of the
 //! list.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use url::Url;
@@ -28,13 +29,14 @@ use crate::manifest::Entry;
 use crate::retry::{self, Decision, Policy};
 use crate::tree::Draft;
 use crate::units::{narrow, wide};
-use crate::wire::{Response, Route};
+use crate::wire::{Http2, Response, Route};
 
 /// One of those who run errands, with its memory.
 pub(super) struct Runner {
     io: Io,
     pub(super) shared: Arc<Shared>,
     thread: usize,
+    http2: Option<Rc<Http2>>,
     buffer: Option<Block>,
 }
 
@@ -50,8 +52,13 @@ enum Done {
 }
 
 impl Runner {
-    pub(super) fn new(io: Io, shared: Arc<Shared>, thread: usize) -> Self {
-        Self { io, shared, thread, buffer: None }
+    pub(super) fn new(
+        io: Io,
+        shared: Arc<Shared>,
+        thread: usize,
+        http2: Option<Rc<Http2>>,
+    ) -> Self {
+        Self { io, shared, thread, http2, buffer: None }
     }
 
     /// Runs errands until there are none.
@@ -203,6 +210,7 @@ impl Runner {
             options: &self.shared.order.options,
             counts: &self.shared.counts,
             tempo: self.shared.tempo.as_ref(),
+            http2: self.http2.as_deref(),
         };
         // That nothing has changed since a date says nothing of a file that somebody else has put there, nor
         // of its size: then the answer has to name both.

@@ -76,8 +76,10 @@ pub struct Order {
     pub dry_run: bool,
     /// Entries in flight at a time, of all hosts together.
     pub jobs: NonZeroU16,
-    /// Most connections to one host.
+    /// Most connections to one host, or requests at a time over HTTP/2.
     pub per_host: NonZeroU16,
+    /// Whether small entries may come over HTTP/2 from servers that speak it.
+    pub http2: bool,
     /// The least time between two requests to one host; `None` for as many as it answers.
     pub request_gap: Option<Duration>,
     /// Where journal and snapshot are kept; `None` is `.ringpull` in the directory.
@@ -142,6 +144,7 @@ impl Order {
             dry_run: false,
             jobs: JOBS_DEFAULT,
             per_host: PER_HOST_DEFAULT,
+            http2: true,
             request_gap: None,
             state: None,
             results: None,

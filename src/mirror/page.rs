@@ -13,7 +13,7 @@ use crate::io::{Io, Received};
 use crate::limits::{INDEX_BYTES_MAX, RECEIVE_SLICE};
 use crate::options::Options;
 use crate::tempo::Tempo;
-use crate::wire::{Request, Response, Route};
+use crate::wire::{Http2, Request, Response, Route};
 
 /// What a server answered.
 pub(super) enum Heard {
@@ -46,6 +46,8 @@ pub(super) struct Asker<'a> {
     pub(super) counts: &'a Counts,
     /// How often a host may be asked; `None` for as often as it answers.
     pub(super) tempo: Option<&'a Mutex<Tempo>>,
+    /// The HTTP/2 connections of this thread, if it may have some.
+    pub(super) http2: Option<&'a Http2>,
 }
 
 impl Asker<'_> {
@@ -67,7 +69,10 @@ impl Asker<'_> {
             };
             self.wait_for_turn(route).await;
             self.counts.add_request();
-            let response = client.ask(self.io, &request, None).await?;
+            let response = match self.http2 {
+                Some(http2) => client.ask_together(http2, self.io, &request).await?,
+                None => client.ask(self.io, &request, None).await?,
+            };
             let status = response.status;
             if status == StatusCode::NOT_MODIFIED && condition.is_some() {
                 response.drain(client, RECEIVE_SLICE).await;

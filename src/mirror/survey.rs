@@ -124,8 +124,13 @@ fn walk(
         let pool = crate::block::Pool::new(1, BLOCK_SIZE_MIN);
         let work: io::Work = Box::new(move |io| {
             Box::pin(async move {
-                let asker =
-                    Asker { io: &io, options: &options, counts: &counts, tempo: tempo.as_ref() };
+                let asker = Asker {
+                    io: &io,
+                    options: &options,
+                    counts: &counts,
+                    tempo: tempo.as_ref(),
+                    http2: None,
+                };
                 let ended = tokio::select! {
                     biased;
                     ended = visit(&asker, &filter, root, &tell) => ended,

@@ -142,6 +142,13 @@ impl Client {
         self.0.idle.keep(key, conn);
     }
 
+    /// Dials a server that may choose HTTP/2.
+    pub(super) async fn dial_http2(&self, request: &Request<'_>) -> Result<Conn> {
+        let mut config = self.tls_config(request.route.is_home())?;
+        Arc::make_mut(&mut config).alpn_protocols.insert(0, tls::HTTP2.to_vec());
+        dial::dial(&self.dial(request.route, None), Some(config)).await
+    }
+
     fn dial<'a>(&'a self, route: &'a Route, receive_buffer: Option<u64>) -> Dial<'a> {
         let Inner { settings, experience, .. } = &*self.0;
         Dial { url: route.url(), settings, experience, receive_buffer }

@@ -23,6 +23,11 @@ impl Conn {
         Self { tcp, tls, remote }
     }
 
+    /// Whether the server has chosen HTTP/2 in the handshake.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.speaks_http2())
+    }
+
     pub(super) fn remote(&self) -> SocketAddr {
         self.remote
     }

@@ -1,4 +1,5 @@
-//! A body in chunks or until the connection closes: hyper takes the frames off, one copy into the block.
+//! A body in chunks or until the connection closes, or one stream of HTTP/2: hyper takes the frames off, one
+//! copy into the block.
 
 use std::task::{Context, Poll};
 
@@ -12,30 +13,29 @@ use super::raw;
 use crate::block::Block;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::io::{Enough, Received};
+use crate::units::wide;
 
 /// The connection while such a body is on it.
 pub(super) struct Framed {
-    driver: Driver,
+    /// Moves the connection, if it is this body's alone.
+    driver: Option<Driver>,
     incoming: Incoming,
     /// What is left of the last frame.
     frame: Bytes,
     /// A failure behind the bytes that were handed out with the last call.
     failed: Option<Error>,
     ended: bool,
-    driver_ended: bool,
 }
 
 impl Framed {
     pub(super) fn new(driver: Driver, view: &View, incoming: Incoming) -> Self {
         view.open();
-        Self {
-            driver,
-            incoming,
-            frame: Bytes::new(),
-            failed: None,
-            ended: false,
-            driver_ended: false,
-        }
+        Self { driver: Some(driver), incoming, frame: Bytes::new(), failed: None, ended: false }
+    }
+
+    /// A body that is one stream of several on its connection (HTTP/2).
+    pub(super) fn of_stream(incoming: Incoming) -> Self {
+        Self { driver: None, incoming, frame: Bytes::new(), failed: None, ended: false }
     }
 
     /// Receives body bytes; see [`super::Response::fill`].
@@ -75,6 +75,17 @@ impl Framed {
         (Ok(if got > 0 { Received::Bytes(got) } else { Received::End }), block)
     }
 
+    /// Takes the rest of a body that nobody wants, if it has no more than so many bytes.
+    pub(super) async fn drain(&mut self, most: u64) {
+        let mut left = most;
+        while !self.ended && self.next_frame().await.is_ok() {
+            match left.checked_sub(wide(self.frame.len())) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    }
+
     /// Waits for the end of the body or for more of it, and says which came.
     pub(super) async fn goes_on(&mut self) -> bool {
         while !self.ended && self.frame.is_empty() && self.next_frame().await.is_ok() {}
@@ -83,10 +94,10 @@ impl Framed {
 
     /// The connection, if the body has ended and nothing came behind it.
     pub(super) fn into_conn(self) -> Option<Conn> {
-        if !self.ended || self.driver_ended || !self.frame.is_empty() {
+        if !self.ended || !self.frame.is_empty() {
             return None;
         }
-        let (conn, rest) = self.driver.into_parts()?;
+        let (conn, rest) = self.driver?.into_parts()?;
         rest.is_empty().then_some(conn)
     }
 
@@ -101,9 +112,9 @@ impl Framed {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
-        if !self.driver_ended && self.driver.poll(cx).is_ready() {
-            // Its error, if any, comes out of the body too.
-            self.driver_ended = true;
+        if self.driver.as_mut().is_some_and(|driver| driver.poll(cx).is_ready()) {
+            // Its error, if any, comes out of the body too; the connection is of no use any more.
+            self.driver = None;
         }
         let frame = std::pin::pin!(self.incoming.frame()).poll(cx);
         frame.map(|frame| {

@@ -1,4 +1,5 @@
-//! Asks and fills: one HTTP/1.1 exchange at a time over TCP or TLS, its body straight into blocks.
+//! Asks and fills: one HTTP/1.1 exchange at a time over TCP or TLS, its body straight into blocks; and, for
+//! many small answers, HTTP/2 ([`Client::ask_together`]).
 //!
 //! [`Client::ask`] dials or takes an idle connection, lets hyper send the request and parse the head, and
 //! returns a [`Response`] whose body is received by the thread's own backend. It judges nothing: that is
@@ -11,6 +12,7 @@ mod conn;
 mod dial;
 mod framed;
 mod head;
+mod http2;
 mod idle;
 #[cfg(any(test, fuzzing, feature = "internals"))]
 pub(crate) mod playback;
@@ -24,6 +26,7 @@ pub use client::Client;
 pub(crate) use dial::has_run_out;
 #[cfg(feature = "internals")]
 pub(crate) use head::head_end;
+pub(crate) use http2::Http2;
 pub(crate) use route::Route;
 
 use std::net::SocketAddr;
@@ -71,6 +74,8 @@ enum Body {
     Raw(raw::Raw),
     /// Chunked, or until the connection closes: hyper takes the frames off.
     Framed(Box<framed::Framed>),
+    /// A stream of HTTP/2, on a connection that others share.
+    Stream(Box<framed::Framed>),
 }
 
 impl Response {
@@ -89,7 +94,7 @@ impl Response {
     ) -> (Result<Received>, Block) {
         match &mut self.body {
             Body::Raw(raw) => raw.fill(block, max, enough).await,
-            Body::Framed(framed) => framed.fill(block, max, enough).await,
+            Body::Framed(body) | Body::Stream(body) => body.fill(block, max, enough).await,
         }
     }
 
@@ -105,6 +110,8 @@ impl Response {
         let conn = match self.body {
             Body::Raw(raw) => raw.into_conn(self.remote),
             Body::Framed(framed) => framed.into_conn(),
+            // Its connection serves others already.
+            Body::Stream(_) => None,
         };
         if let Some(conn) = conn {
             client.keep(self.key, conn);
@@ -113,7 +120,15 @@ impl Response {
 
     /// Reads a short body nobody wants, so that the connection can be used again, and gives it back.
     pub(crate) async fn drain(mut self, client: &Client, wait: Duration) {
-        let Body::Raw(raw) = &mut self.body else { return };
+        let raw = match &mut self.body {
+            Body::Raw(raw) => raw,
+            Body::Framed(_) => return,
+            Body::Stream(stream) => {
+                // Given up, the stream would be reset, and servers count resets.
+                let _ = tokio::time::timeout(wait, stream.drain(DRAIN_BYTES_MAX)).await;
+                return;
+            }
+        };
         if raw.left() > DRAIN_BYTES_MAX {
             return;
         }

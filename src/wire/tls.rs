@@ -24,6 +24,9 @@ use crate::error::{Error, Escaped, Kind, Result, reason};
 use crate::io::{Enough, Received, Socket, Until};
 use crate::limits::TLS_READ_BYTES;
 
+/// The name of HTTP/2 in the handshake.
+pub(super) const HTTP2: &[u8] = b"h2";
+
 /// A TLS session and the ciphertext that it has not been fed yet.
 pub(crate) struct Tls {
     session: ClientConnection,
@@ -58,6 +61,11 @@ impl Tls {
             .await
             .map_err(|error| explain(host, error))?;
         Ok((tcp, tls))
+    }
+
+    /// Whether the server has chosen HTTP/2 (RFC 9113 section 3.2).
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.session.alpn_protocol() == Some(HTTP2)
     }
 
     fn poll_handshake(

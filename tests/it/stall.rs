@@ -135,7 +135,7 @@ fn a_file_of_one_block_is_taken_from_a_connection_that_falls_silent() {
 fn a_digest_is_that_of_the_block_that_won() {
     let file = File::new(SIZE);
     let digest = format!("blake3={}", blake3::hash(&file.whole()));
-    for write in ["buffered", "mmap"] {
+    for write in ["direct", "buffered", "mmap"] {
         for io in backends() {
             let origin = origin(file, Illness::Silent(3 * BLOCK + 1000), 1, is_first);
             let run = run(&origin).args(["--io", io, "--write", write, "-c", "8"]);

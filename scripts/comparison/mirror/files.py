@@ -73,7 +73,7 @@ def own_sets(bench, asked, cases, rows, program):
                         for entry in made[f"tree/{kind}"]]
     known = f"{next(iter(made))}/{next(iter(made.values()))[0].path}"
     (place / "lists").mkdir()
-    with serving(place, asked.server, secure, program, known) as (told, bases):
+    with serving(place, asked.server, secure, program, known, http2=True) as (told, bases):
         files = {}
         for case in cases:
             small, _ = counts(case, asked.entries)
