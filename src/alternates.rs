@@ -7,6 +7,8 @@
 /// The addresses of one file and what became of them; address 0 is the one that was typed first.
 #[derive(Debug)]
 pub(crate) struct Alternates {
+    /// The addresses, the one to be asked first in front.
+    order: Vec<usize>,
     usable: Vec<bool>,
     /// Bytes of different addresses may be combined, because a digest decides in the end.
     combine: bool,
@@ -17,7 +19,12 @@ pub(crate) struct Alternates {
 impl Alternates {
     /// `count` addresses, at least one.
     pub(crate) fn new(count: usize, combine: bool) -> Self {
-        Self { usable: vec![true; count.max(1)], combine, pinned: None }
+        Self::ordered((0..count.max(1)).collect(), combine)
+    }
+
+    /// All addresses from 0 on, at least one, in the order in which they are to be asked.
+    pub(crate) fn ordered(order: Vec<usize>, combine: bool) -> Self {
+        Self { usable: vec![true; order.len()], order, combine, pinned: None }
     }
 
     /// The address for a lane; `None` if no usable one is left.
@@ -25,7 +32,7 @@ impl Alternates {
         if let Some(pinned) = self.pinned {
             return self.usable[pinned].then_some(pinned);
         }
-        let usable: Vec<_> = (0..self.usable.len()).filter(|at| self.usable[*at]).collect();
+        let usable: Vec<_> = self.order.iter().filter(|at| self.usable[**at]).copied().collect();
         let turn = if self.combine { lane } else { 0 };
         (!usable.is_empty()).then(|| usable[turn % usable.len()])
     }
@@ -65,6 +72,16 @@ mod tests {
         assert!(all.give_up(1));
         assert!(!all.give_up(2), "the last address is never given up");
         assert_eq!(all.choose(7), Some(2));
+    }
+
+    #[test]
+    fn the_order_says_who_stands_in_for_whom() {
+        let mut all = Alternates::ordered(vec![2, 0, 1], false);
+        assert_eq!((all.choose(0), all.choose(1)), (Some(2), Some(2)));
+        assert!(all.give_up(2));
+        assert_eq!(all.choose(0), Some(0));
+        let all = Alternates::ordered(vec![1, 0], true);
+        assert_eq!((0..3).map(|lane| all.choose(lane).unwrap()).collect::<Vec<_>>(), [1, 0, 1]);
     }
 
     #[test]

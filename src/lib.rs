@@ -117,7 +117,9 @@
 //! ## The end
 //!
 //! All blocks landed: the sink cuts off padding, the digest is compared, mode and time are set, the part
-//! file is synced, renamed without replacing, its directory synced, and the ledger removed.
+//! file is synced, renamed without replacing, its directory synced, and the ledger removed. Where a mirror's
+//! list has digests of stretches, a file that is wrong is read back (`fetch/verify`), and what of it is right
+//! stays for the next attempt.
 //!
 //! A failure at any point leaves the part file and its ledger, if anything had landed, and the next run
 //! (`fetch/partial`) looks for them before its first question. The ledger is a file of checksummed lines,
@@ -130,6 +132,7 @@
 //! syncing   a sync begins of what only the page cache has    if its end is not told, that is not trusted
 //! durable   so many written lines are on disk, after fdatasync      trusted for ever
 //! lost      a sync has failed: only what was durable before counts
+//! wrong     these bytes are missing again: digests of stretches have shown them to be wrong
 //! ```
 //!
 //! Syncs are begun by bytes and by seconds ([`limits`]) and run on the ring beside the lanes, on a file

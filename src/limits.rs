@@ -207,6 +207,15 @@ pub const COMPONENT_BYTES_MAX: usize = 255;
 /// Most bytes of a line of a list, and of an element of one in XML: a path of the longest kind with each byte
 /// encoded, and dozens of alternates.
 pub const MANIFEST_LINE_BYTES_MAX: usize = 1 << 20;
+/// The shortest stretch of a file that may have a digest of its own, in bytes: shorter ones cost more to look
+/// after than to fetch again.
+pub const STRETCH_BYTES_MIN: u64 = 4 << 10;
+/// The longest one, in bytes: longer ones would be whole files.
+pub const STRETCH_BYTES_MAX: u64 = 1 << 40;
+/// Most bytes of the digests of stretches of one file: with a mebibyte a stretch and SHA-256 a file of 12
+/// GiB. Their hex digits fit into a line of a list, with room for addresses, and dozens of them into the
+/// memory of a sort.
+pub const STRETCH_DIGESTS_BYTES_MAX: usize = 384 << 10;
 /// Bytes of a list that are read at a time, and that its form is guessed from.
 pub const MANIFEST_READ_BYTES: usize = 64 << 10;
 /// Most bytes that a zstd frame of a list may refer back by. `zstd -19` stays at 8 MiB; what `--long` makes
@@ -231,6 +240,9 @@ pub const LEDGER_RESERVE_BYTES: u64 = 1 << 20;
 /// Most bytes of a line of a ledger: the longest holds the validators, which a response head bounds, with
 /// each byte escaped at worst.
 pub const LEDGER_LINE_BYTES_MAX: usize = 512 << 10;
+/// Most ranges of a line of the ledger that takes some back: two numbers of 20 digits each stay within its
+/// length.
+pub const LEDGER_RANGES_MAX: usize = 4096;
 /// Landed bytes that a line of the ledger waits for: what a kill may cost beside what was in flight.
 pub const LEDGER_WRITE_BYTES_MIN: u64 = 1 << 20;
 /// Time after which what has landed gets a line all the same.
@@ -288,4 +300,5 @@ const _: () = assert!(
 );
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_CHAIN_BYTES_MAX);
 const _: () = assert!(LEDGER_LINE_BYTES_MAX > 7 * HEAD_BYTES_MAX);
+const _: () = assert!(LEDGER_LINE_BYTES_MAX > 2 * 48 * LEDGER_RANGES_MAX);
 const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);

@@ -2,12 +2,14 @@
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::digest::Checksum;
 use crate::error::{Error, Escaped, Kind, Result};
+use crate::fetch::Trial;
 use crate::limits;
 use crate::wire::Client;
 
@@ -57,6 +59,8 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// Time the transfer may take; digest and sync come after it.
     pub max_time: Option<Duration>,
+    /// The digests of the stretches of the file, which cover it wholly, and what they have shown.
+    pub(crate) trial: Option<Arc<Trial>>,
 }
 
 impl Default for Options {
@@ -80,11 +84,23 @@ impl Default for Options {
             retries: limits::RETRIES_DEFAULT,
             stall_timeout: limits::STALL_TIMEOUT_DEFAULT,
             max_time: None,
+            trial: None,
         }
     }
 }
 
 impl Options {
+    /// Whether digests decide in the end what the file is, whoever its bytes come from.
+    pub(crate) fn has_proof(&self) -> bool {
+        self.checksum.is_some() || self.trial.is_some()
+    }
+
+    /// What names the digests that decide.
+    pub(crate) fn proof(&self) -> Option<String> {
+        let stretches = || self.trial.as_ref().map(|trial| trial.stretches().identity());
+        self.checksum.as_ref().map(ToString::to_string).or_else(stretches)
+    }
+
     /// Refuses what can never work, before anything is started.
     pub(crate) fn check(&self, url: &Url) -> Result<()> {
         for url in std::iter::once(url).chain(&self.alternates) {
@@ -195,6 +211,8 @@ pub struct Outcome {
 pub enum Verified {
     /// The digest the caller gave.
     Digest(Checksum),
+    /// The digests of all its stretches, as a list of a mirror may have them.
+    Stretches,
     /// Every answer carried the same strong validator.
     Validator,
     /// One response carried the whole file.

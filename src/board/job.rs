@@ -1,5 +1,6 @@
 //! One version of the file on its way into one sink, and the flag that ends it.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -77,6 +78,13 @@ impl Job {
             Some(partial) => partial.part.cut(size),
             None => Ok(()),
         }
+    }
+
+    /// The part file, if there is one, and what it is to become.
+    pub(crate) fn file(&self) -> Option<(Arc<File>, PathBuf)> {
+        let partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = partial.as_ref().map(|partial| Arc::clone(partial.part.file()));
+        file.map(|file| (file, self.target.clone()))
     }
 
     /// Takes the files, to publish or to leave them.

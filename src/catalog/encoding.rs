@@ -1,11 +1,12 @@
 //! Entries and records as bytes. What is read was written by this program; whatever else it may be is `None`.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use url::Url;
 
 use super::snapshot::{Proof, Record};
-use crate::digest::{Algo, Checksum};
+use crate::digest::{Algo, Checksum, Stretches};
 use crate::manifest::{BadLine, Entry};
 use crate::units::narrow;
 
@@ -83,6 +84,11 @@ pub(super) fn put_entry(out: &mut Writer<'_>, entry: &Entry) {
     entry.urls.iter().for_each(|url| out.bytes(url.as_str().as_bytes()));
     out.option(entry.size, Writer::number);
     out.checksum(entry.checksum.as_ref());
+    out.option(entry.stretches.as_deref(), |out, stretches| {
+        out.bytes(stretches.algo().name().as_bytes());
+        out.number(stretches.length());
+        out.bytes(stretches.bytes());
+    });
     out.option(entry.modified, |out, modified| {
         // Dates before 1970 become that one, as they do for files.
         let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -98,12 +104,17 @@ pub(super) fn get_entry(from: &mut Reader<'_>) -> Option<Entry> {
     let urls = (0..count).map(|_| Url::parse(&from.text()?).ok()).collect::<Option<Vec<_>>>()?;
     let size = from.option(Reader::number)?;
     let checksum = from.checksum()?;
+    let stretches = from.option(|from| {
+        let (algo, length) = (from.text()?.parse().ok()?, from.number()?);
+        Stretches::new(algo, length, from.bytes()?.to_vec()).ok().map(Arc::new)
+    })?;
     let modified = from.option(|from| {
         let (seconds, nanoseconds) = (from.number()?, u32::try_from(from.number()?).ok()?);
         SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds))
     })?;
     let line = from.number()?;
-    (!urls.is_empty()).then_some(Entry { path, urls, size, checksum, modified, line })
+    let entry = Entry { path, urls, size, checksum, stretches, modified, line };
+    (!entry.urls.is_empty()).then_some(entry)
 }
 
 pub(super) fn put_bad(out: &mut Writer<'_>, bad: &BadLine) {

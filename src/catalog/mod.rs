@@ -86,6 +86,7 @@ impl Builder {
                 self.sorter.push(&row).map_err(|error| failed(&self.directory, error))
             }
             Found::Bad(bad) => self.add_bad(&bad),
+            Found::Doubt(_) => Ok(()),
         }
     }
 
@@ -103,30 +104,30 @@ impl Builder {
         let mut sorted = sorter.finish().map_err(failed)?;
         let mut rows = Rows::new(&self.directory)?;
         // Entries whose paths are the beginning of the current one.
-        let mut above: Vec<Entry> = Vec::new();
+        let mut above: Vec<Above> = Vec::new();
         let mut duplicates = 0;
         while let Some(row) = sorted.next().map_err(failed)? {
             let path_end = row.iter().position(|byte| *byte == 0).unwrap_or(row.len());
             let Some(entry) = get_entry(&mut Reader(&row[path_end + LINE_BYTES..])) else {
                 return Err(damaged(&self.directory));
             };
-            while above.last().is_some_and(|last| !entry.path.starts_with(&last.path)) {
+            while above.last().is_some_and(|last| !entry.path.starts_with(&last.0.path)) {
                 above.pop();
             }
-            let conflict = above.iter().find(|other| {
+            let conflict = above.iter().find(|Above(other, _)| {
                 let rest = entry.path.get(other.path.len()..).unwrap_or_default();
                 rest.is_empty() || rest.starts_with('/')
             });
             let why = match conflict {
                 None => None,
-                Some(first) if is_the_same(first, &entry) => {
+                Some(first) if first.is_the_same(&entry) => {
                     duplicates += 1;
                     continue;
                 }
-                Some(first) if first.path == entry.path => {
+                Some(Above(first, _)) if first.path == entry.path => {
                     Some(format!("line {} has another entry for this path", first.line))
                 }
-                Some(first) => {
+                Some(Above(first, _)) => {
                     let path = Escaped(&first.path);
                     Some(format!("a directory of it, {path}, is a file in line {}", first.line))
                 }
@@ -137,7 +138,7 @@ impl Builder {
                 continue;
             }
             rows.push(&row[path_end + LINE_BYTES..]).map_err(failed)?;
-            above.push(entry);
+            above.push(Above::new(entry));
         }
         let (entries, len, end) = rows.finish().map_err(failed)?;
         let (bad, bad_len, bad_end) = self.bad.finish().map_err(failed)?;
@@ -145,12 +146,22 @@ impl Builder {
     }
 }
 
-/// Whether two entries want the same file from the same place.
-fn is_the_same(one: &Entry, other: &Entry) -> bool {
-    let said = |entry: &Entry| {
-        (entry.path.clone(), entry.urls.clone(), entry.size, entry.checksum.clone(), entry.modified)
-    };
-    said(one) == said(other)
+/// An entry above others, without the digests of its stretches, which may be many, but with what names them.
+struct Above(Entry, Option<String>);
+
+impl Above {
+    fn new(mut entry: Entry) -> Self {
+        let stretches = entry.stretches.take().map(|stretches| stretches.identity());
+        Self(entry, stretches)
+    }
+
+    /// Whether another entry wants the same file from the same place.
+    fn is_the_same(&self, other: &Entry) -> bool {
+        let Self(first, stretches) = self;
+        let theirs = other.stretches.as_ref().map(|stretches| stretches.identity());
+        (&first.path, &first.urls, first.size, &first.checksum, stretches, first.modified)
+            == (&other.path, &other.urls, other.size, &other.checksum, &theirs, other.modified)
+    }
 }
 
 impl Catalog {

@@ -10,7 +10,21 @@ use super::*;
 
 fn entry(path: &str, line: u64) -> Entry {
     let url = Url::parse(&format!("http://h/{line}")).unwrap();
-    Entry { path: path.into(), urls: vec![url], size: None, checksum: None, modified: None, line }
+    Entry {
+        path: path.into(),
+        urls: vec![url],
+        size: None,
+        checksum: None,
+        stretches: None,
+        modified: None,
+        line,
+    }
+}
+
+fn stretches(byte: u8) -> std::sync::Arc<crate::digest::Stretches> {
+    let digests = vec![byte; 5 * 32];
+    let set = crate::digest::Stretches::new(crate::digest::Algo::Sha256, 1 << 20, digests);
+    std::sync::Arc::new(set.unwrap())
 }
 
 fn build(entries: &[Entry]) -> (tempfile::TempDir, Catalog) {
@@ -42,6 +56,7 @@ fn entries_come_back_whole_and_in_order() {
         urls: vec![Url::parse("https://a/x?y").unwrap(), Url::parse("http://b/").unwrap()],
         size: Some(u64::MAX),
         checksum: Some("md5=900150983cd24fb0d6963f7d28e17f72".parse().unwrap()),
+        stretches: Some(stretches(7)),
         modified: Some(SystemTime::UNIX_EPOCH + Duration::new(7, 8)),
         ..entry("b/ü", 1)
     };
@@ -65,6 +80,14 @@ fn of_two_entries_for_one_path_the_first_line_counts() {
     assert_eq!(all(&catalog)[0].2, entry("x", 1));
     assert_eq!((catalog.len(), catalog.duplicates(), catalog.bad_len()), (1, 1, 1));
     assert_eq!(bad(&catalog)[0].line, 5);
+}
+
+#[test]
+fn entries_that_differ_in_their_stretches_alone_are_not_the_same() {
+    let with = |byte, line| Entry { line, stretches: Some(stretches(byte)), ..entry("x", 1) };
+    let bare = Entry { line: 4, ..entry("x", 1) };
+    let (_directory, catalog) = build(&[with(1, 1), with(1, 2), with(2, 3), bare]);
+    assert_eq!((catalog.len(), catalog.duplicates(), catalog.bad_len()), (1, 1, 2));
 }
 
 proptest! {

@@ -241,7 +241,7 @@ const _: () = assert!(READ_BYTES.is_multiple_of(BLOCK_SIZE_MIN));
 
 /// Fills the first `length` bytes of the buffer from `offset`; asks for the whole buffer, because O_DIRECT
 /// wants a whole length at the end of the file too. A failure tells the offset it happened at.
-fn read_back(
+pub(super) fn read_back(
     file: &File,
     buffer: &mut [u8],
     offset: u64,

@@ -6,6 +6,7 @@
 mod checksum;
 mod follower;
 mod hasher;
+mod stretches;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,6 +19,7 @@ use crate::meter::Meter;
 pub use checksum::{Algo, Checksum};
 pub(crate) use follower::Follower;
 pub(crate) use hasher::Hasher;
+pub(crate) use stretches::{Judge, Stretches, wrong_in};
 
 /// Hashes a file that is complete already, on a thread of its own.
 ///

@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::open::{date_for_file, settle_if_right};
+use super::verify::verify;
 use super::{Existing, Fetch, Goal, Opened, shown};
 use crate::board::{Board, Ending, Job, Manner, Rules};
-use crate::digest::Checksum;
 use crate::engine::{Crew, Stopper};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{SAMPLE_EVERY, STOP_GRACE};
@@ -318,37 +317,6 @@ async fn until_stopped<T>(work: impl Future<Output = Result<T>>, stopper: &Stopp
 
 fn interrupted() -> Error {
     Error::new(Kind::Interrupted, "interrupted")
-}
-
-/// What ties the bytes to one version: the digest where one was given.
-async fn verify(fetch: &Fetch, job: &Job, size: u64) -> Result<Verified> {
-    let Some(wanted) = &fetch.options.checksum else {
-        return Ok(match job.responses.load(Relaxed) {
-            0 | 1 if job.resumed_bytes == 0 => Verified::OneResponse,
-            _ if job.version.is_strong() => Verified::Validator,
-            _ => Verified::Nothing,
-        });
-    };
-    fetch.meter.set_phase(Phase::Verifying);
-    let found = match &job.sink {
-        Sink::Stream(stream) => stream.finish(),
-        _ => job.digesting.finish(size).await?,
-    };
-    match found {
-        Some(found) if found == *wanted => Ok(Verified::Digest(found)),
-        Some(found) => {
-            job.forget();
-            Err(mismatch(wanted, &found))
-        }
-        None => {
-            Err(Error::new(Kind::Usage, "a checksum needs a file or a stream to be computed over"))
-        }
-    }
-}
-
-fn mismatch(wanted: &Checksum, found: &Checksum) -> Error {
-    Error::new(Kind::Digest, format!("the file has {found}, not {wanted}"))
-        .hint("check where the digest came from; -H 'Cache-Control: no-cache' goes around a cache")
 }
 
 fn up_to_date(fetch: &Fetch, size: u64, io: &'static str, started: Instant) -> Outcome {

@@ -7,13 +7,17 @@ mod leave;
 mod life;
 mod open;
 mod partial;
+mod trial;
+mod verify;
 mod way;
 
 pub(crate) use life::{Item, Want, note_fallback, run};
 pub(crate) use open::{Existing, Opened};
 pub(crate) use partial::Partial;
+pub(crate) use trial::Trial;
 pub(crate) use way::Way;
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -88,11 +92,14 @@ impl Fetch {
     ) -> Self {
         let addresses = std::iter::once(url.clone()).chain(options.alternates.iter().cloned());
         let routes: Vec<_> = addresses.map(|address| Route::new(address, &url)).collect();
-        let alternates = Alternates::new(routes.len(), options.checksum.is_some());
+        let alternates = match &options.trial {
+            Some(trial) if !trial.is_clean() => Alternates::ordered(trial.order(), false),
+            _ => Alternates::new(routes.len(), options.has_proof()),
+        };
         let (versions, lost) = (vec![None; routes.len()], vec![false; routes.len()]);
         let renewals = routes.iter().map(|_| Renewal::default()).collect();
         let places = Places { routes, renewals, versions, alternates, lost, starts: 0 };
-        let source = Source::new(&url, options.checksum.as_ref());
+        let source = Source::new(&url, options.proof());
         Self {
             options,
             meter,
@@ -123,7 +130,7 @@ impl Fetch {
 
     /// Whether answers of this version may be put together.
     pub(crate) fn may_combine(&self, version: &Version) -> bool {
-        version.is_strong() || self.options.checksum.is_some() || self.options.assume_immutable
+        version.is_strong() || self.options.has_proof() || self.options.assume_immutable
     }
 
     /// Whether the rest of the file must not come by other responses than this one, which does not hold all
@@ -153,13 +160,20 @@ impl Fetch {
         let places = self.places();
         // Validators may differ from one edge of a network to the next, and keep differing. Under a digest
         // that does no harm: the digest decides in the end.
-        let distrusted = self.options.checksum.is_some() && places.starts > DISTRUST_AFTER;
+        let distrusted = self.options.has_proof() && places.starts > DISTRUST_AFTER;
         let known = match places.versions[address].clone() {
             Some(known) if !distrusted => known,
             Some(known) => Version { is_page: known.is_page, ..Version::default() },
             None => Version::default(),
         };
         Some(Version { size, ..known })
+    }
+
+    /// Notes which address brought these bytes, where that may matter.
+    pub(crate) fn gave(&self, address: usize, bytes: &Range<u64>) {
+        if let Some(trial) = &self.options.trial {
+            trial.gave(address, bytes);
+        }
     }
 
     /// Forgets what the addresses said of the file, and what was counted: it starts (anew).
@@ -221,7 +235,7 @@ impl Fetch {
     }
 
     /// The first bytes to ask for, if there is something to go on with.
-    pub(crate) fn left_missing(&self) -> Option<std::ops::Range<u64>> {
+    pub(crate) fn left_missing(&self) -> Option<Range<u64>> {
         self.left().as_ref().and_then(|left| left.first_missing(self.block_size()).ok())
     }
 
@@ -244,7 +258,7 @@ impl Fetch {
     /// Whether another run would ask the same server: validators say nothing of another, and only a digest
     /// does.
     fn asks_the_same(&self) -> bool {
-        self.options.checksum.is_some() || self.places().alternates.choose(0) == Some(0)
+        self.options.has_proof() || self.places().alternates.choose(0) == Some(0)
     }
 
     /// Whether the first answer may lead to something to go on with: the name comes with it.

@@ -76,6 +76,7 @@ impl Fetch {
             return Ok(Opened::UpToDate(version.size.unwrap_or(0), Verified::Nothing));
         }
         self.check_size(version.size)?;
+        self.check_stretches(version.size)?;
         if let (Some(existing), Goal::File(path)) = (&self.existing, &self.goal) {
             return settle_if_right(existing.compare(version, path), path, self.options.sync).await;
         }
@@ -116,6 +117,22 @@ impl Fetch {
                 let message =
                     format!("the file has {size} or more, and --max-filesize allows {max}");
                 Err(Error::new(Kind::Refused, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a file whose stretches are not as many as the digests that it is to have.
+    fn check_stretches(&self, size: Option<u64>) -> Result<()> {
+        match (size, &self.options.trial) {
+            (Some(size), Some(trial))
+                if self.options.checksum.is_none() && !trial.stretches().covers(size) =>
+            {
+                let (count, length) = (trial.stretches().count(), trial.stretches().length());
+                let message = format!(
+                    "the server's file has {size} bytes, and not {count} stretches of {length}"
+                );
+                Err(Error::new(Kind::Digest, message))
             }
             _ => Ok(()),
         }
@@ -272,7 +289,10 @@ impl Fetch {
             Write::Auto | Write::Discard => {
                 // Blocks that come out of order are read back for the digest. From the disk that takes twice
                 // as long as from the page cache (2 GiB, SHA-256: 4.9 and 2.5 s).
-                let is_read_back = self.options.checksum.is_some() && !in_turn && !self.is_single();
+                let is_read_back = match self.options.checksum {
+                    Some(_) => !in_turn && !self.is_single(),
+                    None => self.options.has_proof(),
+                };
                 sink::Manner::Auto { prefers_cache: !self.options.sync || is_read_back }
             }
             Write::Direct => sink::Manner::Direct,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::digest::Checksum;
 use crate::error::{Error, Kind, Result, reason};
 use crate::gate::Version;
 use crate::ledger::{Extents, FORMAT, Found, Head, Ledger, Unusable};
@@ -52,13 +51,13 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(url: &Url, checksum: Option<&Checksum>) -> Self {
+    pub(crate) fn new(url: &Url, proof: Option<String>) -> Self {
         let mut bare = url.clone();
         // Who asks does not change what is there; a URL with a host takes these without fail.
         let _ = bare.set_username("");
         let _ = bare.set_password(None);
         bare.set_fragment(None);
-        Self { url: hash(bare.as_str()), digest: checksum.map(|wanted| hash(&wanted.to_string())) }
+        Self { url: hash(bare.as_str()), digest: proof.map(|wanted| hash(&wanted)) }
     }
 
     /// Why bytes of `head` may not be bytes of this file. The same digest is the same file, wherever it is;

@@ -304,6 +304,7 @@ impl<'a> Haul<'a> {
         let length = self.length_of(index);
         self.lane.fetch.meter.add_landed(length);
         let start = u64::from(index) * self.lane.fetch.block_size();
+        self.lane.fetch.gave(self.lane.address, &(start..start + length));
         let due = self.job.landed(start..start + length, self.lane.fetch.options.sync);
         if let Some(due) = due {
             self.lane.sync(&self.job, due);

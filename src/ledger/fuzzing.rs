@@ -35,10 +35,11 @@ fn replayed(bytes: &[u8]) {
 
 /// Fails if a power cut within the ledger adds to what is believed, or takes more than the line it hit.
 fn cut_anywhere(bytes: &[u8], whole: &Replay) {
+    let takes_back = records(bytes).any(|record| !record["wrong"].is_null());
     let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     for end in ends.take(LINES_MAX) {
         let Ok(replay) = replay::read(&bytes[..end]) else { continue };
-        assert!(covers(&whole.durable, &replay.durable), "less is durable than there was");
+        assert!(takes_back || covers(&whole.durable, &replay.durable), "less than there was");
         assert!(replay.writes <= whole.writes && replay.length <= whole.length);
         let torn = replay::read(&bytes[..bytes.len().min(end + 9)]);
         let is_torn = !bytes[end..].iter().take(9).any(|byte| *byte == b'\n');

@@ -4,7 +4,8 @@
 //! after the bytes it names: `written` lines at once and unsynced, which a killed process cannot lose, and
 //! `durable` lines after a sync of the part file, which a power cut cannot lose either. Before a sync of what
 //! only the page cache has comes a `syncing` line: were the program killed in it, nobody would hear of a
-//! failure. What a reader may believe of it is decided in `replay`; nothing here decides anything.
+//! failure. A `wrong` line takes back what a digest has shown to be wrong. What a reader may believe of it is
+//! decided in `replay`; nothing here decides anything.
 //!
 //! Invariant: no line ever claims more than was true when it was written, and none is written after a sync
 //! has failed but the one that says so.
@@ -41,8 +42,8 @@ use self::record::Record;
 use crate::crash;
 use crate::fault;
 use crate::limits::{
-    LEDGER_BYTES_MAX, LEDGER_RESERVE_BYTES, LEDGER_SYNC_BYTES, LEDGER_SYNC_EVERY,
-    LEDGER_WRITE_BYTES_MIN, LEDGER_WRITE_EVERY, LEDGER_WRITES,
+    LEDGER_BYTES_MAX, LEDGER_RANGES_MAX, LEDGER_RESERVE_BYTES, LEDGER_SYNC_BYTES,
+    LEDGER_SYNC_EVERY, LEDGER_WRITE_BYTES_MIN, LEDGER_WRITE_EVERY, LEDGER_WRITES,
 };
 use crate::units::wide;
 
@@ -280,6 +281,17 @@ impl Ledger {
             self.remove();
         }
         state.closed = Some(Closed::Lost);
+    }
+
+    /// Notes bytes that have landed and are wrong: they are missing again. Whoever asks has seen all that
+    /// landed. False if that cannot be noted; then the ledger says more than is right.
+    pub(crate) fn disown(&self, wrong: &[Range<u64>]) -> bool {
+        let mut state = self.lock();
+        self.write(&mut state);
+        wrong.chunks(LEDGER_RANGES_MAX).all(|wrong| {
+            let ranges = wrong.iter().map(|range| (range.start, range.end)).collect();
+            state.closed.is_none() && state.append(&self.file, &Record::Wrong(ranges)).is_ok()
+        })
     }
 
     /// Whether a sync of the part file has failed.

@@ -34,6 +34,8 @@ pub(crate) enum Record {
     Durable(u64),
     /// A sync has failed: what is not durable may be anything by now.
     Lost,
+    /// What was written here is not what the file has, whatever was said before: it is missing again.
+    Wrong(Vec<(u64, u64)>),
 }
 
 /// What a ledger is about.

@@ -108,13 +108,7 @@ impl Replay {
                 if self.epoch.is_none() {
                     return Err(Doubt::Corrupt);
                 }
-                let mut extents = Extents::default();
-                for (start, end) in ranges {
-                    if start >= end || end > self.head.size {
-                        return Err(Doubt::Corrupt);
-                    }
-                    extents.insert(start..end);
-                }
+                let extents = self.extents(&ranges)?;
                 self.writes += 1;
                 self.written.push_back((self.writes, extents));
             }
@@ -135,7 +129,26 @@ impl Replay {
                 self.syncing = 0;
                 self.written.clear();
             }
+            Record::Wrong(ranges) => {
+                let wrong = self.extents(&ranges)?;
+                let written = self.written.iter_mut().map(|(_, extents)| extents);
+                for extents in written.chain([&mut self.durable]) {
+                    wrong.iter().for_each(|range| extents.remove(range));
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The bytes that a line names.
+    fn extents(&self, ranges: &[(u64, u64)]) -> Result<Extents, Doubt> {
+        let mut extents = Extents::default();
+        for (start, end) in ranges {
+            if start >= end || *end > self.head.size {
+                return Err(Doubt::Corrupt);
+            }
+            extents.insert(*start..*end);
+        }
+        Ok(extents)
     }
 }

@@ -90,7 +90,8 @@ impl Context {
         let size = fields.size.as_deref().map(size).transpose()?;
         let modified: Option<SystemTime> =
             fields.modified.as_deref().map(time::parse).transpose()?;
-        Ok(Entry { path, urls, size, checksum: strongest(&fields.digests)?, modified, line })
+        let checksum = strongest(&fields.digests)?;
+        Ok(Entry { path, urls, size, checksum, stretches: None, modified, line })
     }
 
     /// The addresses, at least one.
@@ -156,13 +157,15 @@ fn size(text: &str) -> Result<u64, String> {
 fn strongest(digests: &[(String, String)]) -> Result<Option<Checksum>, String> {
     let (mut best, mut unknown) = (None::<Checksum>, None);
     for (name, hex) in digests {
-        // OpenSSL writes `SHA2-256`, Metalink and aria2 `sha-256`.
-        let name = name.trim().to_ascii_lowercase().replace("sha2-", "sha").replace(['-', '_'], "");
-        if let Err(why) = name.parse::<Algo>() {
-            unknown = Some(why);
-            continue;
-        }
-        let read: Checksum = format!("{name}={hex}").parse().map_err(|why: String| shown(&why))?;
+        let algo = match algo_of(name) {
+            Ok(algo) => algo,
+            Err(why) => {
+                unknown = Some(why);
+                continue;
+            }
+        };
+        let read = format!("{}={hex}", algo.name()).parse::<Checksum>();
+        let read = read.map_err(|why| shown(&why))?;
         if best.as_ref().is_none_or(|best| strength(read.algo()) > strength(best.algo())) {
             best = Some(read);
         }
@@ -173,8 +176,14 @@ fn strongest(digests: &[(String, String)]) -> Result<Option<Checksum>, String> {
     }
 }
 
+/// The algorithm of a name, in any of its spellings.
+pub(super) fn algo_of(name: &str) -> Result<Algo, String> {
+    // OpenSSL writes `SHA2-256`, Metalink and aria2 `sha-256`.
+    name.trim().to_ascii_lowercase().replace("sha2-", "sha").replace(['-', '_'], "").parse()
+}
+
 /// How much we like to rely on an algorithm: first how hard it is to fool, then how fast it is.
-fn strength(algo: Algo) -> u8 {
+pub(super) fn strength(algo: Algo) -> u8 {
     match algo {
         Algo::Blake3 => 5,
         Algo::Sha256 => 4,

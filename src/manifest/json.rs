@@ -10,8 +10,11 @@ use serde_json::Number;
 use super::fields::{Context, Fields};
 use super::lines::{Line, Lines};
 use super::list::bad;
+use super::stretches::{Best, Gathering};
 use super::{Each, Entry, time};
+use crate::digest::Stretches;
 use crate::error::{Escaped, Result};
+use crate::limits::MANIFEST_LINE_BYTES_MAX;
 
 /// A line; unknown names are passed over, so that the results of a run are a list as well.
 #[derive(Deserialize)]
@@ -29,6 +32,15 @@ struct Record {
     digest: Option<String>,
     mtime: Option<Time>,
     alternates: Option<Alternates>,
+    stretches: Option<Set>,
+}
+
+/// The digests of the stretches of a file.
+#[derive(Deserialize)]
+struct Set {
+    algo: String,
+    length: Number,
+    digests: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -54,7 +66,16 @@ pub(super) fn read(
     while let Some(Line { number, text }) = lines.next()? {
         let found = match text.map(|text| (text, serde_json::from_str::<Record>(text))) {
             Ok((text, _)) if text.trim().is_empty() => continue,
-            Ok((_, Ok(record))) => context.found(number, &record.fields()),
+            Ok((_, Ok(mut record))) => {
+                let mut best = Best::default();
+                if let Some(set) = record.stretches.take() {
+                    let mut gathering = Gathering::new(&set.algo, &set.length.to_string());
+                    set.digests.iter().for_each(|digest| gathering.push(digest, None));
+                    best.add(gathering.finish());
+                }
+                context.tell(number, &record.fields(), best, each)?;
+                continue;
+            }
             Ok((_, Err(error))) => {
                 let error = error.to_string();
                 bad(number, &format!("not a JSON object of the kind: {}", Escaped(&error)))
@@ -98,6 +119,7 @@ impl Record {
 
 /// Appends an entry as a line of JSON, which [`super::read`] takes. Its line number is not written.
 pub(crate) fn write_line(entry: &Entry, out: &mut Vec<u8>) {
+    let start = out.len();
     out.push(b'{');
     let (main, alternates) = match entry.urls.split_first() {
         Some((main, alternates)) => (Some(main), alternates),
@@ -121,7 +143,25 @@ pub(crate) fn write_line(entry: &Entry, out: &mut Vec<u8>) {
         let alternates: Vec<&str> = alternates.iter().map(url::Url::as_str).collect();
         push(out, "alternates", alternates);
     }
+    if let Some(stretches) = &entry.stretches {
+        let before = out.len();
+        push(out, "stretches", shown(stretches));
+        // Without them it is a line that can be read.
+        if out.len() - start > MANIFEST_LINE_BYTES_MAX - b"}".len() {
+            out.truncate(before);
+        }
+    }
     out.extend_from_slice(b"}\n");
+}
+
+fn shown(stretches: &Stretches) -> serde_json::Value {
+    let digests: Vec<String> = stretches
+        .bytes()
+        .chunks_exact(stretches.algo().digest_len())
+        .map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    let (algo, length) = (stretches.algo().name(), stretches.length());
+    serde_json::json!({"algo": algo, "length": length, "digests": digests})
 }
 
 fn push(out: &mut Vec<u8>, name: &str, value: impl Into<serde_json::Value>) {

@@ -107,7 +107,7 @@ impl Group {
                     let name = entry.path.rsplit('/').next().unwrap_or(&entry.path);
                     Some(format!("{directory}/{name}"))
                 }
-                wrong @ Found::Bad(_) => return wrong,
+                wrong @ (Found::Bad(_) | Found::Doubt(_)) => return wrong,
             },
             (None, name) => name,
         };

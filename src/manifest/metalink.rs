@@ -1,7 +1,7 @@
 //! Metalink 4 (RFC 5854) and its predecessor 3, one file after the other.
 //!
-//! Hashes of parts of files are passed over. Invariant: a document that is not well-formed, or ends before
-//! its root element does, is an error after the files that were whole.
+//! Digests of stretches, its `pieces`, go with the file where they make sense. Invariant: a document that is
+//! not well-formed, or ends before its root element does, is an error after the files that were whole.
 
 use std::io::{self, BufRead, Read};
 
@@ -11,7 +11,8 @@ use quick_xml::{Reader, XmlVersion};
 
 use super::fields::{Context, Fields};
 use super::list::bad;
-use super::{Each, Found, unreadable};
+use super::stretches::{Best, Gathering};
+use super::{Each, unreadable};
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::limits::MANIFEST_LINE_BYTES_MAX;
 use crate::units::wide;
@@ -29,8 +30,10 @@ enum Open {
     Hash,
     Size,
     Url,
-    /// Hashes of parts of the file.
-    Parts,
+    /// Digests of its stretches.
+    Stretches,
+    /// Of a stretch.
+    StretchHash,
     Other,
 }
 
@@ -41,18 +44,21 @@ struct File {
     fields: Fields,
     /// Addresses with their ranks; lower ones come first.
     urls: Vec<(u32, String)>,
-    /// Bytes that were kept of it.
+    /// Bytes that were kept of it, but for the digests of its stretches.
     length: usize,
+    /// A set whose element is open.
+    gathering: Option<Gathering>,
+    stretches: Best,
 }
 
 impl File {
-    fn found(mut self, context: &Context) -> Found {
+    fn tell(mut self, context: &Context, each: &mut Each<'_>) -> Result<()> {
         if self.length > MANIFEST_LINE_BYTES_MAX {
-            return bad(self.line, "the file has more than 1 MiB of addresses and hashes");
+            return each(bad(self.line, "the file has more than 1 MiB of addresses and hashes"));
         }
         self.urls.sort_by_key(|(rank, _)| *rank);
         self.fields.urls = self.urls.into_iter().map(|(_, url)| url).collect();
-        context.found(self.line, &self.fields)
+        context.tell(self.line, &self.fields, self.stretches, each)
     }
 }
 
@@ -67,6 +73,8 @@ struct Document {
     /// The algorithm of a hash, and the rank of an address.
     algo: String,
     rank: Option<u32>,
+    /// Which stretch a digest says that it is of.
+    number: Option<String>,
 }
 
 /// Reads the files of a document.
@@ -161,9 +169,20 @@ impl Document {
                 self.file = Some(File { line, fields, length, ..File::default() });
                 Open::File
             }
-            "pieces" => Open::Parts,
+            "pieces" => {
+                let of = |name| attribute(tag, name).map(Option::unwrap_or_default);
+                let gathering = Gathering::new(&of("type")?, &of("length")?);
+                if let Some(file) = &mut self.file {
+                    file.gathering = Some(gathering);
+                }
+                Open::Stretches
+            }
             "size" => Open::Size,
-            "hash" if self.open.last() != Some(&Open::Parts) => {
+            "hash" if self.open.last() == Some(&Open::Stretches) => {
+                self.number = attribute(tag, "piece")?;
+                Open::StretchHash
+            }
+            "hash" => {
                 self.algo = attribute(tag, "type")?.unwrap_or_default();
                 Open::Hash
             }
@@ -178,7 +197,10 @@ impl Document {
     }
 
     fn push(&mut self, text: &str) {
-        let wanted = matches!(self.open.last(), Some(Open::Hash | Open::Size | Open::Url));
+        let wanted = matches!(
+            self.open.last(),
+            Some(Open::Hash | Open::Size | Open::Url | Open::StretchHash)
+        );
         // What is too long is cut off here, and too long for the file as a whole as well.
         if wanted && self.text.len() <= MANIFEST_LINE_BYTES_MAX {
             self.text.push_str(text);
@@ -189,7 +211,7 @@ impl Document {
     fn end(&mut self, context: &Context, each: &mut Each<'_>) -> Result<()> {
         let open = self.open.pop();
         if open == Some(Open::File) {
-            return self.file.take().map_or(Ok(()), |file| each(file.found(context)));
+            return self.file.take().map_or(Ok(()), |file| file.tell(context, each));
         }
         let (Some(file), Some(open)) = (&mut self.file, open) else { return Ok(()) };
         let text = self.text.trim();
@@ -203,7 +225,16 @@ impl Document {
             Open::Hash => file.fields.digests.push((self.algo.clone(), text.into())),
             Open::Size => file.fields.size = Some(text.into()),
             Open::Url => file.urls.extend(self.rank.map(|rank| (rank, text.into()))),
-            Open::File | Open::Parts | Open::Other => {}
+            Open::StretchHash => {
+                if let Some(gathering) = &mut file.gathering {
+                    gathering.push(text, self.number.as_deref());
+                }
+            }
+            Open::Stretches => {
+                let set = file.gathering.take().map(Gathering::finish);
+                set.into_iter().for_each(|set| file.stretches.add(set));
+            }
+            Open::File | Open::Other => {}
         }
         self.text.clear();
         Ok(())

@@ -14,6 +14,7 @@ mod lines;
 mod list;
 mod metalink;
 mod path;
+mod stretches;
 mod sums;
 mod table;
 mod time;
@@ -23,11 +24,12 @@ mod tests;
 
 use std::io::{self, BufReader, Read};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use url::Url;
 
-use crate::digest::Checksum;
+use crate::digest::{Checksum, Stretches};
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::limits::MANIFEST_READ_BYTES;
 
@@ -51,6 +53,8 @@ pub(crate) struct Entry {
     pub(crate) size: Option<u64>,
     /// The strongest of its digests, where the list tells.
     pub(crate) checksum: Option<Checksum>,
+    /// The digests of its stretches, where the list tells.
+    pub(crate) stretches: Option<Arc<Stretches>>,
     /// When it was last modified, where the list tells.
     pub(crate) modified: Option<SystemTime>,
     /// The line of the list that names it, from 1; of an index, the number of its link.
@@ -75,6 +79,8 @@ pub(crate) enum Found {
     Entry(Entry),
     /// A record that counts as failed.
     Bad(BadLine),
+    /// Something that the next record says and that is not used; it counts for nothing.
+    Doubt(BadLine),
 }
 
 /// The forms of lists.

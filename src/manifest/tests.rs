@@ -9,6 +9,8 @@ use super::*;
 mod forms;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod stretches;
 
 /// Reads a list below `http://h/pub` to its end.
 fn all(text: impl AsRef<[u8]>, name: &str, format: Option<Format>) -> (Vec<Found>, Result<()>) {
@@ -31,11 +33,16 @@ fn short(text: impl AsRef<[u8]>, format: Format) -> Vec<String> {
 fn one_short(found: &Found) -> String {
     match found {
         Found::Bad(bad) => format!("{} BAD {}", bad.line, bad.why),
+        Found::Doubt(doubt) => format!("{} DOUBT {}", doubt.line, doubt.why),
         Found::Entry(entry) => {
             let urls: Vec<&str> = entry.urls.iter().map(Url::as_str).collect();
             let mut text = format!("{} {} {}", entry.line, entry.path, urls.join(" "));
             entry.size.iter().for_each(|size| text.push_str(&format!(" {size}")));
             entry.checksum.iter().for_each(|sum| text.push_str(&format!(" {sum}")));
+            if let Some(set) = &entry.stretches {
+                let set = (set.count(), set.algo().name(), set.length());
+                text.push_str(&format!(" {} {} of {}", set.0, set.1, set.2));
+            }
             text
         }
     }
@@ -202,6 +209,7 @@ fn what_is_written_is_read_back() {
         urls: vec!["http://h/x?a=1&b".parse().unwrap(), "https://i:8443/x".parse().unwrap()],
         size: Some(u64::MAX >> 1),
         checksum: Some("sha1=da39a3ee5e6b4b0d3255bfef95601890afd80709".parse().unwrap()),
+        stretches: None,
         modified: Some(UNIX_EPOCH + Duration::new(1_700_000_000, 5)),
         line: 1,
     };

@@ -11,6 +11,7 @@ use super::counts::{Counts, Stage};
 use super::crew::{Crew, Shared};
 use super::extra::extraneous;
 use super::hosts::Hosts;
+use super::large::Trials;
 use super::limit::Limit;
 use super::lines::Lines;
 use super::linking::Linker;
@@ -81,6 +82,7 @@ pub(super) fn live(
         counts: Arc::clone(counts),
         stopper: stopper.clone(),
         tempo: order.tempo(),
+        trials: Trials::default(),
         throttle: order
             .options
             .limit_rate

@@ -10,6 +10,7 @@ use super::Order;
 use super::counts::Counts;
 use super::errand::Runner;
 use super::hosts::Hosts;
+use super::large::Trials;
 use super::tally::Tally;
 use crate::block::Pool;
 use crate::catalog::Catalog;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) stopper: Stopper,
     pub(super) throttle: Option<Mutex<Throttle>>,
     pub(super) tempo: Option<Mutex<Tempo>>,
+    pub(super) trials: Trials,
 }
 
 impl Shared {

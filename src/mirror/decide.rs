@@ -105,6 +105,7 @@ mod tests {
             urls: vec!["http://h/f".parse().unwrap()],
             size: None,
             checksum: checksum.then(|| "md5=900150983cd24fb0d6963f7d28e17f72".parse().unwrap()),
+            stretches: None,
             modified: None,
             line: 1,
         }

@@ -13,7 +13,7 @@ use url::Url;
 use super::crew::Shared;
 use super::decide::{Known, Need};
 use super::evidence::{
-    blame, check_size, compare, condition, digest_of, is_same, is_worth_another, lost, record,
+    Checking, blame, check_size, condition, digest_of, is_same, is_worth_another, lost, record,
 };
 use super::hosts::Claim;
 use super::page::{Asker, Heard, Patience, Trouble, receive};
@@ -21,7 +21,6 @@ use super::results::Ending;
 use crate::block::{Block, Place};
 use crate::catalog::Record;
 use crate::courtesy::{Ended, Verdict};
-use crate::digest::Hasher;
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Answer, Version};
 use crate::io::{Io, Received};
@@ -124,16 +123,7 @@ impl Runner {
                 }
                 let verdict = shared.hosts.ended(&claim, blamed);
                 let failures = claim.attempts + 1;
-                let policy = Policy { retries: shared.order.options.retries };
-                let asked = trouble.error.wait_asked();
-                let own = match retry::judge(kind, failures, asked, fastrand::f64(), &policy) {
-                    // Another copy of the file may have the digest.
-                    Decision::GiveUp if is_worth_another(kind, failures, &entry) => {
-                        Decision::Again(std::time::Duration::ZERO)
-                    }
-                    decision => decision,
-                };
-                match (own, verdict) {
+                match (self.judge(&claim, &entry, &trouble.error), verdict) {
                     (_, Verdict::Again(wait)) if failures < ATTEMPTS_MAX => {
                         return shared.hosts.again(claim, wait);
                     }
@@ -144,8 +134,32 @@ impl Runner {
                 }
             }
         };
+        shared.trials.end(claim.task.ordinal);
         if let Err(error) = shared.tally.end(claim.task.ordinal, &entry, ending) {
             shared.hosts.fail(error);
+        }
+    }
+
+    /// What follows an attempt that failed, whatever its host makes of it.
+    fn judge(&self, claim: &Claim, entry: &Entry, error: &Error) -> Decision {
+        let (kind, failures) = (error.kind(), claim.attempts + 1);
+        let policy = Policy { retries: self.shared.order.options.retries };
+        match retry::judge(kind, failures, error.wait_asked(), fastrand::f64(), &policy) {
+            Decision::Again(wait) => Decision::Again(wait),
+            // No other run is at work here: the kernel still ends one that was killed.
+            Decision::GiveUp
+                if kind == Kind::Exists && claim.is_large && failures < HELD_ATTEMPTS_MAX =>
+            {
+                Decision::Again(RECEIVE_SLICE)
+            }
+            // Another copy of the file may have the digest.
+            Decision::GiveUp => {
+                let has_kept = || self.shared.trials.has_kept(claim.task.ordinal);
+                match is_worth_another(kind, failures, entry, has_kept) {
+                    true => Decision::Again(std::time::Duration::ZERO),
+                    false => Decision::GiveUp,
+                }
+            }
         }
     }
 
@@ -222,8 +236,7 @@ impl Runner {
                     return Ok(Done::Ended(self.unchanged(entry, Some(&version))?));
                 }
                 let draft = self.shared.tree.create(&entry.path)?;
-                let hasher = entry.checksum.as_ref().map(|wanted| Hasher::new(wanted.algo()));
-                Ok(Done::Ended(self.publish(entry, &version, draft, hasher, 0)?))
+                Ok(Done::Ended(self.publish(entry, &version, draft, Checking::new(entry), 0)?))
             }
             Heard::Same => {
                 let message = "the server says that nothing changed, and was not asked";
@@ -277,7 +290,7 @@ impl Runner {
         let mut block = self.buffer.take().unwrap_or_else(|| Block::own(place));
         block.clear();
         let draft = shared.tree.create(&entry.path)?;
-        let mut hasher = entry.checksum.as_ref().map(|wanted| Hasher::new(wanted.algo()));
+        let mut checking = Checking::new(entry);
         let (mut at, mut is_over) = (0, false);
         let mut patience = Patience::new(options.stall_timeout);
         while !is_over {
@@ -294,9 +307,7 @@ impl Runner {
             }
             is_over |= answer.length == Some(at + wide(block.filled()));
             if is_over || block.is_full() {
-                if let Some(hasher) = &mut hasher {
-                    hasher.update(block.bytes());
-                }
+                checking.update(block.bytes());
                 draft.write_all_at(block.bytes(), at)?;
                 at += wide(block.filled());
                 block.clear();
@@ -314,7 +325,7 @@ impl Runner {
             response.recycle(&options.client);
         }
         check_size(entry, Some(at))?;
-        Ok(Done::Ended(self.publish(entry, &answer.version, draft, hasher, at)?))
+        Ok(Done::Ended(self.publish(entry, &answer.version, draft, checking, at)?))
     }
 
     /// Gives a whole file its name.
@@ -323,12 +334,10 @@ impl Runner {
         entry: &Entry,
         version: &Version,
         draft: Draft<'_>,
-        hasher: Option<Hasher>,
+        checking: Checking<'_>,
         size: u64,
     ) -> Result<Ending, Trouble> {
-        if let (Some(hasher), Some(wanted)) = (hasher, &entry.checksum) {
-            compare(&hasher.finish(), wanted)?;
-        }
+        checking.finish()?;
         let modified = entry.modified.or_else(|| version.modified());
         let there = self.shared.tree.publish(draft, &entry.path, modified)?;
         debug_assert_eq!(there.size, size);
@@ -371,5 +380,7 @@ fn turn(claim: &Claim, entry: &Entry) -> usize {
 
 /// Bytes of a body that are received, hashed and written at once.
 const BUFFER_BYTES: usize = 256 << 10;
+/// Attempts to begin a large entry whose file somebody holds.
+const HELD_ATTEMPTS_MAX: u32 = 4;
 /// Attempts of one entry, however often its host wants it to come again.
 const ATTEMPTS_MAX: u32 = 30;

@@ -8,7 +8,7 @@ use super::decide::Known;
 use super::page::Trouble;
 use crate::catalog::{Proof, Record};
 use crate::courtesy::Ended;
-use crate::digest::{Checksum, Hasher};
+use crate::digest::{Checksum, Hasher, Judge};
 use crate::error::{Error, Kind, Result};
 use crate::gate::Version;
 use crate::limits::DIGEST_READ_BYTES;
@@ -65,11 +65,56 @@ pub(super) fn check_size(entry: &Entry, size: Option<u64>) -> Result<()> {
     }
 }
 
-pub(super) fn compare(got: &Checksum, wanted: &Checksum) -> Result<()> {
+fn compare(got: &Checksum, wanted: &Checksum) -> Result<()> {
     if got == wanted {
         return Ok(());
     }
     Err(Error::new(Kind::Digest, format!("the bytes have {got}, and the list says {wanted}")))
+}
+
+/// What compares the bytes of an entry with its digests while they come: with that of the whole where the
+/// list has it, else with those of its stretches.
+pub(super) enum Checking<'a> {
+    Nothing,
+    Whole(Hasher, &'a Checksum),
+    Stretches(Judge<'a>),
+}
+
+impl<'a> Checking<'a> {
+    pub(super) fn new(entry: &'a Entry) -> Self {
+        match (&entry.checksum, &entry.stretches) {
+            (Some(wanted), _) => Self::Whole(Hasher::new(wanted.algo()), wanted),
+            (None, Some(stretches)) => Self::Stretches(Judge::new(stretches)),
+            (None, None) => Self::Nothing,
+        }
+    }
+
+    /// Takes the bytes that follow all bytes before.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Nothing => {}
+            Self::Whole(hasher, _) => hasher.update(bytes),
+            Self::Stretches(judge) => judge.update(bytes),
+        }
+    }
+
+    /// Whether the bytes are those of the entry.
+    ///
+    /// # Errors
+    /// [`Kind::Digest`] if they are not.
+    pub(super) fn finish(self) -> Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Whole(hasher, wanted) => compare(&hasher.finish(), wanted),
+            Self::Stretches(judge) => match judge.finish().len() {
+                0 => Ok(()),
+                wrong => {
+                    let message = format!("stretches of the bytes are wrong: {wrong} of them");
+                    Err(Error::new(Kind::Digest, message))
+                }
+            },
+        }
+    }
 }
 
 /// Whether a file has a digest.
@@ -97,11 +142,17 @@ pub(super) fn blame(trouble: &Trouble) -> Ended {
     }
 }
 
-/// Whether a failure that the server would repeat is worth another address, or a question past caches.
-pub(super) fn is_worth_another(kind: Kind, failures: u32, entry: &Entry) -> bool {
+/// Whether a failure that the server would repeat is worth another address, or a question past caches. Where
+/// an attempt `has_kept` what was right, the first asked all addresses at once, and each has a turn alone.
+pub(super) fn is_worth_another(
+    kind: Kind,
+    failures: u32,
+    entry: &Entry,
+    has_kept: impl FnOnce() -> bool,
+) -> bool {
     let others = u32::try_from(entry.urls.len()).unwrap_or(u32::MAX);
     match kind {
-        Kind::Digest => failures < others.max(2),
+        Kind::Digest => failures < others.max(2) + u32::from(has_kept()),
         Kind::Refused | Kind::Redirect | Kind::Tls => failures < others,
         _ => false,
     }

@@ -1,17 +1,47 @@
 //! A large entry: the engine splits it over lanes and makes it beside the tree, and the tree takes it over.
 //!
-//! What is begun stays where it is when an attempt fails, and the next goes on from there.
+//! What is begun stays where it is when an attempt fails, and the next goes on from there. So does what is
+//! right of a file that came wrong, where the list tells that by stretches.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::errand::Runner;
 use super::evidence::{check_size, record};
 use super::hosts::Claim;
 use super::page::Trouble;
 use super::results::Ending;
+use crate::fetch::Trial;
 use crate::limits::RECEIVE_SLICE;
 use crate::manifest::Entry;
 use crate::options::{Connections, Options, Target};
+
+/// What the stretches of large entries have shown, by ordinal, until those have their endings.
+#[derive(Default)]
+pub(super) struct Trials(Mutex<BTreeMap<u64, Arc<Trial>>>);
+
+impl Trials {
+    /// The trial of an entry, if the list has digests of its stretches.
+    fn of(&self, ordinal: u64, entry: &Entry) -> Option<Arc<Trial>> {
+        let stretches = entry.stretches.as_ref()?;
+        let begin = || Arc::new(Trial::new(Arc::clone(stretches), entry.urls.len()));
+        Some(Arc::clone(self.all().entry(ordinal).or_insert_with(begin)))
+    }
+
+    /// Whether an attempt has left what was right for the next.
+    pub(super) fn has_kept(&self, ordinal: u64) -> bool {
+        self.all().get(&ordinal).is_some_and(|trial| trial.has_kept())
+    }
+
+    /// The entry has its ending.
+    pub(super) fn end(&self, ordinal: u64) {
+        self.all().remove(&ordinal);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Trial>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Runner {
     /// Has the engine fetch a large file, over several connections, beside the tree, and takes it over.
@@ -25,6 +55,7 @@ impl Runner {
             alternates: entry.urls[1..].to_vec(),
             overwrite: true,
             max_time: None,
+            trial: shared.trials.of(claim.task.ordinal, entry),
             ..shared.order.options.clone()
         };
         shared.counts.add_request();

@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::{self, Wanted};
 use crate::limits::BLOCK_SIZE_MIN;
 use crate::manifest::{self, BadLine, Entry, Filter, Format, Found, Link, Listing};
+use crate::meter::Event;
 use crate::options::{Options, Target};
 use crate::wire::Route;
 
@@ -39,6 +40,12 @@ pub(super) fn catalog(
         }
         match &found {
             Found::Entry(entry) if !filter.takes(&entry.path) => Ok(()),
+            Found::Doubt(doubt) => {
+                if doubt.path.as_ref().is_none_or(|path| filter.takes(path)) {
+                    counts.tell(Event::Notice(format!("line {}: {}", doubt.line, doubt.why)));
+                }
+                Ok(())
+            }
             _ => builder.push(found),
         }
     };
@@ -213,7 +220,7 @@ async fn visit(
 /// The entry that a link of an index makes.
 fn listed_entry(path: String, link: Link, line: u64) -> Entry {
     let Link { url, size, modified, .. } = link;
-    Entry { path, urls: vec![url], size, checksum: None, modified, line }
+    Entry { path, urls: vec![url], size, checksum: None, stretches: None, modified, line }
 }
 
 /// A page, after a few attempts.

@@ -228,7 +228,15 @@ mod tests {
 
     fn entry(path: &str) -> Entry {
         let urls = vec!["http://h/f".parse().unwrap()];
-        Entry { path: path.into(), urls, size: None, checksum: None, modified: None, line: 1 }
+        Entry {
+            path: path.into(),
+            urls,
+            size: None,
+            checksum: None,
+            stretches: None,
+            modified: None,
+            line: 1,
+        }
     }
 
     #[test]

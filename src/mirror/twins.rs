@@ -236,6 +236,7 @@ mod tests {
             urls: vec!["http://h/f".parse().unwrap()],
             size: given.size,
             checksum: Some(digest.parse().unwrap()),
+            stretches: None,
             modified: None,
             line: 1,
         }

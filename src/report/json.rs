@@ -123,6 +123,7 @@ impl<'a> Body<'a> {
     pub(super) fn done(outcome: &Outcome, cpu: Duration) -> Self {
         let (verified, digest) = match &outcome.verified {
             Verified::Digest(checksum) => ("digest", Some(checksum.to_string())),
+            Verified::Stretches => ("digest", None),
             Verified::Validator => ("one_version", None),
             Verified::OneResponse => ("one_response", None),
             Verified::Nothing => ("nothing", None),

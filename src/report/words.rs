@@ -115,6 +115,7 @@ fn trust(verified: &Verified) -> String {
             let text = checksum.to_string();
             format!("verified {}", text.split('=').next().unwrap_or("digest"))
         }
+        Verified::Stretches => "verified in stretches".to_owned(),
         Verified::Validator => "one version".to_owned(),
         Verified::OneResponse => "one response".to_owned(),
         Verified::Nothing => "not verified".to_owned(),

@@ -134,6 +134,36 @@ fn a_large_entry_whose_run_is_killed_is_gone_on_with() {
 }
 
 #[test]
+fn a_large_entry_that_somebody_holds_is_waited_for_and_then_fails_alone() {
+    let wanted =
+        [("large".to_owned(), File::new(10 << 20).seed(6)), ("x".to_owned(), File::new(7))];
+    let latch = Latch::default();
+    let origin = stopping(&wanted, 0, true, &latch);
+    let place = Place::new();
+    place.put("list.tsv", table(&origin, &wanted));
+    let large = || fs::read_dir(place.tree(".ringpull/large")).into_iter().flatten().flatten();
+    let part = || large().find(|found| found.path().extension().is_some_and(|end| end == "part"));
+    let started = place.start(&["list.tsv"]);
+    place.wait_until(|| part().is_some());
+    started.signal(Signal::KILL);
+    started.end_or_die();
+    latch.open();
+    let held = fs::File::open(part().unwrap().path()).unwrap();
+    place.wait_until(|| {
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+    });
+    let ended = place.run(&["list.tsv"]);
+    ended.assert_ends(9, &[("failed", 1), ("fetched", 1)]);
+    assert_eq!(
+        (ended.failure("large"), &ended.result("large")["attempts"]),
+        ("exists".into(), &4.into())
+    );
+    drop(held);
+    place.run(&["list.tsv"]).assert_ends(0, &[("unchanged", 1), ("fetched", 1)]);
+    place.assert_holds(&wanted);
+}
+
+#[test]
 fn a_reader_never_sees_anything_but_a_whole_file_of_one_version() {
     let files = files(30);
     let version = Arc::new(AtomicU64::new(1));
