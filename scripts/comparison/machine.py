@@ -23,7 +23,7 @@ class Failure(Exception):
 
 
 def say(text):
-    print(f"versus: {text}", file=sys.stderr, flush=True)
+    print(f"{Path(sys.argv[0]).name}: {text}", file=sys.stderr, flush=True)
 
 
 def which(program):

@@ -31,7 +31,7 @@ NGINX = """
 daemon off; pid nginx.pid; error_log stderr error; worker_processes auto; {user}
 events {{ worker_connections 512; }}
 http {{
-    access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;
+    access_log {log}; sendfile on; tcp_nopush on; default_type application/octet-stream;
     autoindex on; keepalive_requests 10000000;
     client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
     server {{
@@ -88,14 +88,14 @@ def prepared(place, who, secure):
 
 
 @contextlib.contextmanager
-def serving(place, who, secure, program, known, http2=False):
+def serving(place, who, secure, program, known, http2=False, log=None):
     """Serves `place`/www, which has a file `known`; gives what is told of the server, and its addresses.
 
-    Over HTTPS nginx speaks `http2` too, if that is asked for.
+    Over HTTPS nginx speaks `http2` too, if that is asked for, and notes requests in `log`, if there is one.
     """
     by_nginx = who != "ringpull" and which("nginx")
     name = f"nginx {version([by_nginx, '-v'])}" if by_nginx else "ringpull serve"
-    with nginx(place, secure, http2) if by_nginx else ringpull(place, secure, program) as (bases, control):
+    with nginx(place, secure, http2, log) if by_nginx else ringpull(place, secure, program) as (bases, control):
         if not answers(bases[0] + known):
             raise Failure(f"{name} does not serve: {(place / 'server.log').read_text().strip()}")
         yield {"name": name, "congestion_control": control}, bases
@@ -169,7 +169,7 @@ def running(command, place, **more):
 
 
 @contextlib.contextmanager
-def nginx(place, secure, http2):
+def nginx(place, secure, http2, log):
     """nginx over `place`/www, on sockets of ours; gives its addresses and its congestion control."""
     sockets = [cubic_listener() for _ in range(2 if secure else 1)]
     ports = [one.getsockname()[1] for one in sockets]
@@ -177,7 +177,7 @@ def nginx(place, secure, http2):
     # Its children would otherwise be a user who may not look into the directory.
     user = "user root;" if os.geteuid() == 0 else ""
     listen = NGINX_SECURE.format(port=ports[1], http2="http2" if http2 else "") if secure else ""
-    (place / "nginx.conf").write_text(NGINX.format(user=user, port=ports[0], secure=listen))
+    (place / "nginx.conf").write_text(NGINX.format(user=user, port=ports[0], secure=listen, log=log or "off"))
     # nginx takes over the sockets whose numbers it finds in NGINX, as when it replaces itself.
     numbers = [one.fileno() for one in sockets]
     env = {**os.environ, "NGINX": "".join(f"{number};" for number in numbers)}

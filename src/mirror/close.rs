@@ -22,7 +22,7 @@ use super::{List, Order, Sealed, compare, deadline, survey};
 use crate::catalog::{Journal, State};
 use crate::engine::Stopper;
 use crate::error::{Error, Kind, Result};
-use crate::limits::{CHECKPOINT_BYTES, DELETE_FILES_MIN, LINK_PASSES_MAX, RECEIVE_SLICE};
+use crate::limits::{CHECKPOINT_BYTES, LINK_PASSES_MAX, RECEIVE_SLICE};
 use crate::meter::Event;
 use crate::throttle::Throttle;
 use crate::tree::Tree;
@@ -37,11 +37,13 @@ pub(super) fn live(
     let begun = Instant::now();
     check(order)?;
     let tree = Arc::new(Tree::open(&order.directory)?);
-    let place = order.state.clone().unwrap_or_else(|| tree.state_directory());
+    let place = place(order, &tree)?;
     let limit = Limit { stopper: stopper.clone(), until: deadline(&order.options, begun) };
     let (_alone, state) = alone(&tree, &place)?;
     tree.clear_away()?;
-    let catalog = Arc::new(survey::catalog(order, &place, counts, &limit)?);
+    let tempo = order.tempo();
+    let catalog = survey::catalog(order, &place, counts, &limit, tempo.as_ref())?;
+    let catalog = Arc::new(catalog);
     counts.set_total(catalog.len() + catalog.bad_len(), catalog.duplicates());
     let (journal, mut snapshot) = state.begin(|| tree.sync())?;
     let tally = books(order, &place, catalog.len(), journal, counts)?;
@@ -81,7 +83,7 @@ pub(super) fn live(
         tally,
         counts: Arc::clone(counts),
         stopper: stopper.clone(),
-        tempo: order.tempo(),
+        tempo,
         trials: Trials::default(),
         throttle: order
             .options
@@ -92,7 +94,7 @@ pub(super) fn live(
     if let (Ok(()), Some(how), Some(twins)) = (&ended, order.dedupe, &compared.twins) {
         ended = link(&shared, begun, Linker::new(&shared, twins, how, &place));
     }
-    seal(&shared, &state, ended)
+    seal(&shared, &state, ended, compared.removed)
 }
 
 /// The books of a run.
@@ -123,6 +125,16 @@ fn alone(tree: &Tree, place: &Path) -> Result<(Option<State>, State)> {
     let is_own = std::fs::canonicalize(place).is_ok_and(|place| place == own);
     let alone = if is_own { None } else { Some(State::open(&own)?) };
     Ok((alone, State::open(place)?))
+}
+
+/// Where the state is kept: not among the files of the tree, where `--delete` would remove it.
+fn place(order: &Order, tree: &Tree) -> Result<PathBuf> {
+    let place = order.state.clone().unwrap_or_else(|| tree.state_directory());
+    if std::fs::canonicalize(&place).is_ok_and(|place| place == tree.path()) {
+        let message = "the state cannot be kept in the directory itself, among its files";
+        return Err(Error::new(Kind::Usage, message).hint("name another with --state"));
+    }
+    Ok(place)
 }
 
 /// Refuses what can never work.
@@ -200,8 +212,8 @@ fn stopped() -> Error {
     Error::new(Kind::Interrupted, "stopped; run the same command again to continue")
 }
 
-/// Makes durable what there is, and says how it ended.
-fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>) -> Result<Sealed> {
+/// Makes durable what there is, and says how it ended. So many files went that were in the way.
+fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>, removed: u64) -> Result<Sealed> {
     let (tally, counts, order) = (&shared.tally, &shared.counts, &shared.order);
     counts.set_stage(Stage::Syncing);
     // Whatever else went wrong, the next run need not do again what landed.
@@ -216,11 +228,11 @@ fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>) -> Result<Sealed
         return Err(stopped());
     }
     tally.publish()?;
-    let (mut deleted, mut not_deleted) = (0, None);
+    let (mut deleted, mut not_deleted) = (removed, None);
     if order.delete {
         counts.set_stage(Stage::Deleting);
-        match delete(shared, state)? {
-            Ok(count) => deleted = count,
+        match delete(shared, state, removed)? {
+            Ok(count) => deleted += count,
             Err(why) => not_deleted = Some(why),
         }
     }
@@ -247,8 +259,9 @@ impl Shared {
     }
 }
 
-/// Removes what the list does not have; says why not, if it must not.
-fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
+/// Removes what the list does not have, after so many files that were in the way; says why not, if it must
+/// not.
+fn delete(shared: &Shared, state: &State, removed: u64) -> Result<Result<u64, String>> {
     let standing = shared.counts.standing();
     if !standing.is_whole() {
         return Ok(Err(
@@ -263,9 +276,9 @@ fn delete(shared: &Shared, state: &State) -> Result<Result<u64, String>> {
         return Ok(Err("the file system does not tell upper from lower case".into()));
     }
     let extra = extraneous(&shared.order, &shared.catalog, &shared.tree, state.directory())?;
-    let most = shared.order.max_delete.unwrap_or(DELETE_FILES_MIN.max(shared.catalog.len() / 10));
+    let most = super::most_removed(&shared.order, shared.catalog.len());
     let count = crate::units::wide(extra.len());
-    if count > most {
+    if count + removed > most {
         return Ok(Err(format!(
             "{count} files are not in the list, and at most {most} may be removed (--max-delete)"
         )));

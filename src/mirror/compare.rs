@@ -12,6 +12,7 @@ use super::results::Ending;
 use super::rows::Twins;
 use super::tally::Tally;
 use super::twins::Gathering;
+use super::way::Way;
 use super::{Order, Verify};
 use crate::catalog::{Catalog, Record, Snapshot};
 use crate::engine::Stopper;
@@ -36,6 +37,8 @@ pub(super) struct Compared {
     pub(super) queues: Vec<Queue>,
     /// What waits for another of the same digest.
     pub(super) twins: Option<Twins>,
+    /// Files that were in the way of entries and went.
+    pub(super) removed: u64,
 }
 
 /// Compares the catalog with what is known and there: what is right ends at once, the rest is queued.
@@ -55,6 +58,7 @@ pub(super) fn compare(
     catalog.bad_lines(&mut |bad| tally.bad_line(&bad))?;
     let mut entries = catalog.entries();
     let mut absent = Absent::default();
+    let mut way = Way::new(order, tree, tally, state, catalog)?;
     while let Some((ordinal, position, entry)) = entries.next()? {
         if ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
             return Err(stopped());
@@ -66,8 +70,11 @@ pub(super) fn compare(
         let there = match absent.stat(tree, &entry.path) {
             Ok(there) => there,
             Err(error) => {
-                tally.end(ordinal, &entry, Ending::Failed(error, 0))?;
-                continue;
+                if !clear(way.as_mut(), &entry.path)? {
+                    tally.end(ordinal, &entry, Ending::Failed(error, 0))?;
+                    continue;
+                }
+                None
             }
         };
         let sample = order.verify == Verify::Sample && fastrand::u32(..100) == 0;
@@ -98,7 +105,13 @@ pub(super) fn compare(
         }
         twins = Some(waiting);
     }
-    Ok(Compared { queues: filling.finish().map_err(unwritten)?, twins })
+    let removed = way.map_or(0, |way| way.removed);
+    Ok(Compared { queues: filling.finish().map_err(unwritten)?, twins, removed })
+}
+
+/// Whether there is room for an entry, or could be made.
+fn clear(way: Option<&mut Way<'_>>, path: &str) -> Result<bool> {
+    way.map_or(Ok(false), |way| way.clear(path))
 }
 
 /// A file that the list does not have may be where an entry was before.

@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) counts: Arc<Counts>,
     pub(super) stopper: Stopper,
     pub(super) throttle: Option<Mutex<Throttle>>,
-    pub(super) tempo: Option<Mutex<Tempo>>,
+    pub(super) tempo: Option<Arc<Mutex<Tempo>>>,
     pub(super) trials: Trials,
 }
 

@@ -209,7 +209,7 @@ impl Runner {
             io: &self.io,
             options: &self.shared.order.options,
             counts: &self.shared.counts,
-            tempo: self.shared.tempo.as_ref(),
+            tempo: self.shared.tempo.as_deref(),
             http2: self.http2.as_deref(),
         };
         // That nothing has changed since a date says nothing of a file that somebody else has put there, nor

@@ -51,7 +51,7 @@ pub(super) fn extraneous(
 }
 
 /// What the run reads and writes itself, as far as it lies in the tree: paths below its root.
-fn papers(order: &Order, tree: &Tree, state: &Path) -> Vec<PathBuf> {
+pub(super) fn papers(order: &Order, tree: &Tree, state: &Path) -> Vec<PathBuf> {
     let mut papers = vec![state.to_owned()];
     if let List::File(list) = &order.list {
         papers.push(list.clone());

@@ -31,6 +31,7 @@ mod rows;
 mod survey;
 mod tally;
 mod twins;
+mod way;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -171,13 +172,18 @@ impl Order {
     }
 
     /// The turns of the hosts, from their first.
-    fn tempo(&self) -> Option<Mutex<Tempo>> {
-        self.request_gap.map(|gap| Mutex::new(Tempo::new(gap)))
+    fn tempo(&self) -> Option<Arc<Mutex<Tempo>>> {
+        self.request_gap.map(|gap| Arc::new(Mutex::new(Tempo::new(gap))))
     }
 
     fn filter(&self) -> Result<Filter> {
         Filter::new(&self.include, &self.exclude)
     }
+}
+
+/// Most files that a run over so many entries may remove.
+fn most_removed(order: &Order, entries: u64) -> u64 {
+    order.max_delete.unwrap_or(crate::limits::DELETE_FILES_MIN.max(entries / 10))
 }
 
 /// Entries in flight, unless told otherwise (aria2's `-j` is 5, rclone's `--transfers` 4, curl's `-Z` 50).
@@ -215,7 +221,7 @@ pub struct Sealed {
     pub standing: Standing,
     /// Files that were removed.
     pub deleted: u64,
-    /// Why nothing was removed although that was asked for.
+    /// Why nothing was removed, but for what was in the way of entries, although that was asked for.
     pub not_deleted: Option<String>,
     /// Whether all that was written is on disk.
     pub durable: bool,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use url::Url;
 
@@ -19,6 +19,7 @@ use crate::limits::BLOCK_SIZE_MIN;
 use crate::manifest::{self, BadLine, Entry, Filter, Format, Found, Link, Listing};
 use crate::meter::Event;
 use crate::options::{Options, Target};
+use crate::tempo::Tempo;
 use crate::wire::Route;
 
 /// Reads the list.
@@ -30,6 +31,7 @@ pub(super) fn catalog(
     state: &Path,
     counts: &Arc<Counts>,
     limit: &Limit,
+    tempo: Option<&Arc<Mutex<Tempo>>>,
 ) -> Result<Catalog> {
     counts.set_stage(Stage::Reading);
     let filter = order.filter()?;
@@ -64,7 +66,7 @@ pub(super) fn catalog(
             manifest::read(limit.heed(stdin.into()), "", order.format, base, &mut each)
         }
         List::Url(url) if is_index(url, order.format) => {
-            walk(order, &filter, url, counts, limit, &mut each)
+            walk(order, &filter, url, counts, (limit, tempo), &mut each)
         }
         List::Url(url) => {
             let open = fetch(order, url, &state.join("list"), limit)?;
@@ -114,12 +116,12 @@ fn walk(
     filter: &Filter,
     url: &Url,
     counts: &Arc<Counts>,
-    limit: &Limit,
+    (limit, tempo): (&Limit, Option<&Arc<Mutex<Tempo>>>),
     each: &mut dyn FnMut(Found) -> Result<()>,
 ) -> Result<()> {
     let (tell, told) = std::sync::mpsc::sync_channel::<Result<Found>>(1024);
     let (options, counts, root) = (order.options.clone(), Arc::clone(counts), url.clone());
-    let (filter, limit, tempo) = (filter.clone(), limit.clone(), order.tempo());
+    let (filter, limit, tempo) = (filter.clone(), limit.clone(), tempo.cloned());
     let walker = std::thread::Builder::new().name("ringpull-walk".into()).spawn(move || {
         let pool = crate::block::Pool::new(1, BLOCK_SIZE_MIN);
         let work: io::Work = Box::new(move |io| {
@@ -128,7 +130,7 @@ fn walk(
                     io: &io,
                     options: &options,
                     counts: &counts,
-                    tempo: tempo.as_ref(),
+                    tempo: tempo.as_deref(),
                     http2: None,
                 };
                 let ended = tokio::select! {

@@ -170,7 +170,8 @@ impl MirrorReport {
     pub(crate) fn sealed(&mut self, sealed: &Sealed, is_dry: bool) {
         self.bar = None;
         if let Some(why) = &sealed.not_deleted {
-            let message = format!("nothing was removed: {why}");
+            let more = if sealed.deleted > 0 { "else " } else { "" };
+            let message = format!("nothing {more}was removed: {why}");
             self.line(&format!("ringpull: {message}"));
             self.event("notice", Message { message: &message });
         }

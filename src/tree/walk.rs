@@ -45,6 +45,60 @@ impl Tree {
         Ok(())
     }
 
+    /// The files where a file of this path cannot be because of them: one where a directory should be, or all
+    /// in a directory that has its name. `None` if there is something among them that is no regular file, or
+    /// nothing is in the way.
+    ///
+    /// # Errors
+    /// If what is there cannot be looked at.
+    pub(crate) fn obstacles(&self, path: &str) -> Result<Option<Vec<String>>> {
+        self.find_obstacles(path).map_err(|error| failed("look at", path, error))
+    }
+
+    fn find_obstacles(&self, path: &str) -> io::Result<Option<Vec<String>>> {
+        let ends = path.match_indices('/').map(|(end, _)| end);
+        for above in ends.map(|end| &path[..end]) {
+            match self.kind_of(above)? {
+                Some(FileType::Directory) => {}
+                Some(FileType::RegularFile) => return Ok(Some(vec![above.to_owned()])),
+                _ => return Ok(None),
+            }
+        }
+        if self.kind_of(path)? != Some(FileType::Directory) {
+            return Ok(None);
+        }
+        let (mut left, mut files) = (vec![path.to_owned()], Vec::new());
+        while let Some(directory) = left.pop() {
+            self.walk_one(&directory, &mut left, &mut |file| files.push(file.to_vec()))?;
+        }
+        let mut named = Vec::new();
+        for file in files {
+            // No list can name what is not UTF-8, so nobody has said that it may go.
+            let Ok(file) = String::from_utf8(file) else { return Ok(None) };
+            if self.kind_of(&file)? != Some(FileType::RegularFile) {
+                return Ok(None);
+            }
+            named.push(file);
+        }
+        // Without a file in it nothing would take the directory along.
+        Ok((!named.is_empty()).then_some(named))
+    }
+
+    /// What has a path; `None` if there is nothing, or a link on the way.
+    fn kind_of(&self, path: &str) -> io::Result<Option<FileType>> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let parent = match open_beneath(&self.root, parent) {
+            Ok(parent) => parent,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn walk_one(
         &self,
         path: &str,

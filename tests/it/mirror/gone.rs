@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use super::runner::Place;
 use super::{bare_table, files, origin_of, table};
-use crate::origin::{Origin, Reply};
+use crate::origin::{File, Origin, Reply, Running};
 
 /// A place whose tree has more than the list.
 fn littered() -> Place {
@@ -242,5 +242,99 @@ fn a_list_that_is_cut_off_on_its_way_removes_nothing() {
     drop(files);
     let ended = place.run(&[&origin.url("/list.tsv"), "--delete", "--retries", "0"]);
     assert_ne!(ended.code, Some(0));
+    assert_eq!(place.names().len(), 5);
+}
+
+/// A tree with a file where the list has a directory, and the other way round.
+fn in_the_way() -> (Place, Vec<(String, File)>, Running) {
+    let files: Vec<_> = ["a/b/c", "a/b/d", "e", "f"]
+        .iter()
+        .zip(1..)
+        .map(|(path, seed)| ((*path).to_owned(), File::new(3000).seed(seed)))
+        .collect();
+    let origin = origin_of(&files).start();
+    let place = Place::new();
+    for name in ["a", "e/x/y", "e/z"] {
+        place.put(&format!("tree/{name}"), name);
+    }
+    place.put("list.tsv", table(&origin, &files));
+    (place, files, origin)
+}
+
+#[test]
+fn what_stands_where_the_list_has_something_else_makes_room_for_it() {
+    let (place, files, _origin) = in_the_way();
+    let ended = place.run(&["list.tsv", "--delete"]);
+    ended.assert_ends(0, &[("fetched", 4), ("failed", 0), ("deleted", 3)]);
+    place.assert_holds(&files);
+    place.run(&["list.tsv", "--delete"]).assert_ends(0, &[("unchanged", 4), ("deleted", 0)]);
+}
+
+#[test]
+fn what_stands_in_the_way_stays_where_it_may_not_go() {
+    for args in [&["list.tsv"][..], &["list.tsv", "--delete", "--max-delete", "0"]] {
+        let (place, files, _origin) = in_the_way();
+        place.run(args).assert_ends(9, &[("failed", 3), ("fetched", 1), ("deleted", 0)]);
+        for name in ["a", "e/x/y", "e/z"] {
+            assert_eq!(fs::read_to_string(place.tree(name)).unwrap(), name, "{args:?}");
+        }
+        place.assert_right(&files[3..]);
+    }
+    let (place, _, _origin) = in_the_way();
+    let ended = place.run(&["list.tsv", "--delete", "--exclude", "e/**"]);
+    ended.assert_ends(9, &[("failed", 1), ("fetched", 3), ("deleted", 1)]);
+    assert!(ended.stderr.contains("nothing else was removed"), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(place.tree("e/z")).unwrap(), "e/z");
+    let (place, _, origin) = in_the_way();
+    place.put(
+        "list.tsv",
+        format!("{}nonsense\n", fs::read_to_string(place.path("list.tsv")).unwrap()),
+    );
+    place.run(&["list.tsv", "--delete"]).assert_ends(9, &[("failed", 3), ("deleted", 0)]);
+    assert_eq!(origin.log().len(), 1);
+}
+
+#[test]
+fn a_link_in_the_way_is_nobodys_to_remove() {
+    let (place, _, _origin) = in_the_way();
+    fs::remove_file(place.tree("a")).unwrap();
+    symlink("nowhere", place.tree("a")).unwrap();
+    let ended = place.run(&["list.tsv", "--delete"]);
+    ended.assert_ends(9, &[("failed", 2)]);
+    assert!(place.tree("a").is_symlink());
+}
+
+#[test]
+fn a_dry_run_says_that_what_is_in_the_way_goes_and_leaves_it() {
+    let (place, _, origin) = in_the_way();
+    let ended = place.run(&["list.tsv", "--delete", "--dry-run"]);
+    ended.assert_code(0);
+    let mut actions = ended.actions();
+    actions.sort();
+    let wanted = [
+        "delete a",
+        "delete e/x/y",
+        "delete e/z",
+        "fetch a/b/c",
+        "fetch a/b/d",
+        "fetch e",
+        "fetch f",
+    ];
+    assert_eq!(actions, wanted);
+    assert_eq!(place.names().len(), 3);
+    assert!(origin.log().is_empty());
+}
+
+#[test]
+fn a_state_among_the_files_of_the_tree_is_refused() {
+    let files = files(2);
+    let origin = origin_of(&files).start();
+    let place = littered();
+    place.put("list.tsv", table(&origin, &files));
+    for state in ["tree", "tree/.", "tree/old/.."] {
+        let ended = place.run(&["list.tsv", "--state", state]);
+        ended.assert_code(2);
+        assert!(ended.stderr.contains("--state"), "{}", ended.stderr);
+    }
     assert_eq!(place.names().len(), 5);
 }
