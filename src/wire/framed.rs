@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::conn::Conn;
 use super::head::{Driver, View};
@@ -19,6 +19,8 @@ use crate::units::wide;
 pub(super) struct Framed {
     /// Moves the connection, if it is this body's alone.
     driver: Option<Driver>,
+    /// Whether the body is one of several on its connection.
+    is_stream: bool,
     incoming: Incoming,
     /// What is left of the last frame.
     frame: Bytes,
@@ -30,12 +32,13 @@ pub(super) struct Framed {
 impl Framed {
     pub(super) fn new(driver: Driver, view: &View, incoming: Incoming) -> Self {
         view.open();
-        Self { driver: Some(driver), incoming, frame: Bytes::new(), failed: None, ended: false }
+        Self { driver: Some(driver), is_stream: false, ..Self::of_stream(incoming) }
     }
 
     /// A body that is one stream of several on its connection (HTTP/2).
     pub(super) fn of_stream(incoming: Incoming) -> Self {
-        Self { driver: None, incoming, frame: Bytes::new(), failed: None, ended: false }
+        let (frame, failed, ended) = (Bytes::new(), None, false);
+        Self { driver: None, is_stream: true, incoming, frame, failed, ended }
     }
 
     /// Receives body bytes; see [`super::Response::fill`].
@@ -106,6 +109,12 @@ impl Framed {
         match next {
             Some(Ok(frame)) => self.frame = frame,
             Some(Err(error)) => return Err(explain(&error)),
+            // hyper takes a stream that is reset, or a connection that is left, without complaint (NO_ERROR) for
+            // the end of the body. Only END_STREAM is that (RFC 9113 section 8.1).
+            None if self.is_stream && !self.incoming.is_end_stream() => {
+                let message = "the server ended the stream before the end of the body";
+                return Err(Error::new(Kind::Reset, message));
+            }
             None => self.ended = true,
         }
         Ok(())

@@ -17,6 +17,7 @@ mod readers;
 mod rough;
 mod runner;
 mod shared;
+mod streams;
 mod stretches;
 mod syncs;
 mod tls;
