@@ -10,6 +10,7 @@ use hyper::body::{Body as _, Incoming};
 use super::conn::Conn;
 use super::head::{Driver, View};
 use super::raw;
+use super::turns::Turn;
 use crate::block::Block;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::io::{Enough, Received};
@@ -19,8 +20,8 @@ use crate::units::wide;
 pub(super) struct Framed {
     /// Moves the connection, if it is this body's alone.
     driver: Option<Driver>,
-    /// Whether the body is one of several on its connection.
-    is_stream: bool,
+    /// Its turn on a connection that several bodies share, held until it is dropped.
+    turn: Option<Turn>,
     incoming: Incoming,
     /// What is left of the last frame.
     frame: Bytes,
@@ -32,13 +33,16 @@ pub(super) struct Framed {
 impl Framed {
     pub(super) fn new(driver: Driver, view: &View, incoming: Incoming) -> Self {
         view.open();
-        Self { driver: Some(driver), is_stream: false, ..Self::of_stream(incoming) }
+        Self::of(Some(driver), None, incoming)
     }
 
     /// A body that is one stream of several on its connection (HTTP/2).
-    pub(super) fn of_stream(incoming: Incoming) -> Self {
-        let (frame, failed, ended) = (Bytes::new(), None, false);
-        Self { driver: None, is_stream: true, incoming, frame, failed, ended }
+    pub(super) fn of_stream(incoming: Incoming, turn: Turn) -> Self {
+        Self::of(None, Some(turn), incoming)
+    }
+
+    fn of(driver: Option<Driver>, turn: Option<Turn>, incoming: Incoming) -> Self {
+        Self { driver, turn, incoming, frame: Bytes::new(), failed: None, ended: false }
     }
 
     /// Receives body bytes; see [`super::Response::fill`].
@@ -111,7 +115,7 @@ impl Framed {
             Some(Err(error)) => return Err(explain(&error)),
             // hyper takes a stream that is reset, or a connection that is left, without complaint (NO_ERROR) for
             // the end of the body. Only END_STREAM is that (RFC 9113 section 8.1).
-            None if self.is_stream && !self.incoming.is_end_stream() => {
+            None if self.turn.is_some() && !self.incoming.is_end_stream() => {
                 let message = "the server ended the stream before the end of the body";
                 return Err(Error::new(Kind::Reset, message));
             }

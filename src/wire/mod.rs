@@ -19,6 +19,7 @@ pub(crate) mod playback;
 mod raw;
 mod route;
 mod tls;
+mod turns;
 
 pub(crate) use builder::is_ours;
 pub use builder::{ClientBuilder, Family};
