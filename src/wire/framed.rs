@@ -82,6 +82,13 @@ impl Framed {
         (Ok(if got > 0 { Received::Bytes(got) } else { Received::End }), block)
     }
 
+    /// Has later exchanges on a shared connection go elsewhere.
+    pub(super) fn doubt(&self) {
+        if let Some(turn) = &self.turn {
+            turn.doubt();
+        }
+    }
+
     /// Takes the rest of a body that nobody wants, if it has no more than so many bytes.
     pub(super) async fn drain(&mut self, most: u64) {
         let mut left = most;

@@ -92,7 +92,7 @@ impl Http2 {
 
 impl Open {
     fn takes_requests(&self) -> bool {
-        !self.sender.is_closed() && self.used.elapsed() < IDLE_AGE_MAX
+        !self.sender.is_closed() && !self.turns.are_doubtful() && self.used.elapsed() < IDLE_AGE_MAX
     }
 
     async fn over(conn: Conn) -> Result<Self> {

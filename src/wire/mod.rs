@@ -99,6 +99,13 @@ impl Response {
         }
     }
 
+    /// Notes that the body has fallen silent: a connection that others share gets no more requests.
+    pub(crate) fn fell_silent(&self) {
+        if let Body::Stream(stream) = &self.body {
+            stream.doubt();
+        }
+    }
+
     /// Whether body bytes follow where it should end. The last chunk is waited for a moment; late or broken,
     /// it leaves the connection as it is: not to be used again.
     pub(crate) async fn has_surplus(&mut self) -> bool {

@@ -15,6 +15,8 @@ pub(super) struct Turns {
     most: Box<dyn Fn() -> usize>,
     /// Told when one ends.
     ended: Notify,
+    /// An exchange fell silent: others should go elsewhere.
+    doubtful: Cell<bool>,
 }
 
 /// The right to one exchange, until it is dropped.
@@ -22,7 +24,17 @@ pub(super) struct Turn(Rc<Turns>);
 
 impl Turns {
     pub(super) fn new(most: impl Fn() -> usize + 'static) -> Rc<Self> {
-        Rc::new(Self { taken: Cell::new(0), most: Box::new(most), ended: Notify::new() })
+        Rc::new(Self {
+            taken: Cell::new(0),
+            most: Box::new(most),
+            ended: Notify::new(),
+            doubtful: Cell::new(false),
+        })
+    }
+
+    /// Whether an exchange on the connection fell silent.
+    pub(super) fn are_doubtful(&self) -> bool {
+        self.doubtful.get()
     }
 
     /// Waits for a turn. There is always one: a server that wants no requests for now is asked to show it.
@@ -35,6 +47,13 @@ impl Turns {
             }
             ended.await;
         }
+    }
+}
+
+impl Turn {
+    /// Has later exchanges go elsewhere: this one fell silent, and so may the connection have.
+    pub(super) fn doubt(&self) {
+        self.0.doubtful.set(true);
     }
 }
 
