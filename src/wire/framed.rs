@@ -113,8 +113,8 @@ impl Framed {
         match next {
             Some(Ok(frame)) => self.frame = frame,
             Some(Err(error)) => return Err(explain(&error)),
-            // hyper takes a stream that is reset, or a connection that is left, without complaint (NO_ERROR) for
-            // the end of the body. Only END_STREAM is that (RFC 9113 section 8.1).
+            // hyper takes a stream that is reset, or a connection that is left, without complaint (NO_ERROR)
+            // for the end of the body. Only END_STREAM is that (RFC 9113 section 8.1).
             None if self.turn.is_some() && !self.incoming.is_end_stream() => {
                 let message = "the server ended the stream before the end of the body";
                 return Err(Error::new(Kind::Reset, message));
