@@ -12,6 +12,7 @@ mod indexes;
 mod kills;
 mod linking;
 mod lists;
+mod nginx;
 mod papers;
 mod readers;
 mod rough;
