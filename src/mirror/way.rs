@@ -67,6 +67,7 @@ impl<'a> Way<'a> {
             self.tree.remove(file)?;
             self.tally.gone(file)?;
         }
+        self.tree.remove_empty(path)?;
         (self.left, self.removed) = (self.left - count, self.removed + count);
         Ok(true)
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{OURS, Tree, failed, open_beneath};
 use crate::error::{Error, Result};
@@ -28,7 +29,7 @@ impl Tree {
         let remove = || -> io::Result<()> {
             let Some((directory, name)) = self.directory_of(path, false)? else { return Ok(()) };
             match rustix::fs::unlinkat(&*directory, name, AtFlags::empty()) {
-                Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+                Ok(()) | Err(Errno::NOENT) => Ok(()),
                 Err(error) => Err(error.into()),
             }
         };
@@ -46,8 +47,8 @@ impl Tree {
     }
 
     /// The files where a file of this path cannot be because of them: one where a directory should be, or all
-    /// in a directory that has its name. `None` if there is something among them that is no regular file, or
-    /// nothing is in the way.
+    /// in a directory that has its name, of which there may be none. `None` if there is something among them
+    /// that is no regular file, or nothing is in the way.
     ///
     /// # Errors
     /// If what is there cannot be looked at.
@@ -80,8 +81,35 @@ impl Tree {
             }
             named.push(file);
         }
-        // Without a file in it nothing would take the directory along.
-        Ok((!named.is_empty()).then_some(named))
+        Ok(Some(named))
+    }
+
+    /// Removes the directory of a path and those below it, as far as nothing is in them. A run that was killed
+    /// leaves them behind.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub(crate) fn remove_empty(&self, path: &str) -> Result<()> {
+        let remove = || -> io::Result<()> {
+            let (mut left, mut found) = (vec![path.to_owned()], Vec::new());
+            while let Some(directory) = left.pop() {
+                match self.walk_one(&directory, &mut left, &mut |_| ()) {
+                    Err(error) if is_none(&error) => continue,
+                    walked => walked?,
+                }
+                found.push(directory);
+            }
+            // Those below were found later.
+            for directory in found.iter().rev() {
+                let Some((parent, name)) = self.directory_of(directory, false)? else { continue };
+                // What is not empty stays.
+                if rustix::fs::unlinkat(&*parent, name, AtFlags::REMOVEDIR).is_ok() {
+                    self.directories().forget(directory);
+                }
+            }
+            Ok(())
+        };
+        remove().map_err(|error| failed("remove", path, error))
     }
 
     /// What has a path; `None` if there is nothing, or a link on the way.
@@ -94,7 +122,7 @@ impl Tree {
         };
         match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -134,4 +162,9 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// Whether there is no directory of a name.
+fn is_none(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
