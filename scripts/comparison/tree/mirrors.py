@@ -84,19 +84,19 @@ class Mirror:
         events = log.read_text(errors="replace").splitlines()
         summary = json.loads(events[-1]) if events and '"event":"summary"' in events[-1] else {}
         self.runs.append(Run(code, sample, summary))
-        said = err.read_text(errors="replace")[-2000:]
+        said = "".join([err.read_text(errors="replace")[-2000:], *self.failed()])
         if code is None and limit is None:
             raise Unequal(f"{self.name}: no end within {seconds} s:\n{said}")
         if code is not None and code not in codes:
             raise Unequal(f"{self.name}: exit {code}:\n{said}")
         return code
 
-    def run_until_done(self, runs):
-        """Runs it until it is done, at most so often."""
-        for _ in range(runs - 1):
-            if self.run((0, 9)) == 0:
-                return
-        self.run()
+    def failed(self):
+        """What the last run that ended says of entries that failed."""
+        results = self.directory / STATE / "results.jsonl"
+        lines = results.read_text().splitlines() if results.exists() else []
+        told = [one for one in map(json.loads, lines) if one.get("state") not in ["fetched", "unchanged"]]
+        return [f"\n  {one.get('path')!r} {one.get('state')}: {one.get('message')}" for one in told[:SHOWN_MAX]]
 
     def run_while(self, act):
         """Runs it, and acts when some of what it asks for has come."""
