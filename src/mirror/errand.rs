@@ -28,7 +28,7 @@ use crate::io::{Io, Received};
 use crate::limits::{ENTRY_LARGE_BYTES, RECEIVE_SLICE};
 use crate::manifest::Entry;
 use crate::retry::{self, Decision, Policy};
-use crate::tree::Draft;
+use crate::tree::{Draft, Fingerprint};
 use crate::units::{narrow, wide};
 use crate::wire::{Http2, Response, Route};
 
@@ -358,24 +358,28 @@ impl Runner {
 
     /// Reads the file that is there; its record, if it has the digest of the list.
     async fn hash(&self, entry: &Entry) -> Result<Option<Record>> {
+        let Some(there) = self.shared.tree.stat(&entry.path)? else { return Ok(None) };
+        if there.size <= wide(BUFFER_BYTES) {
+            // A thread of its own would take longer than the file.
+            return hash_there(&self.shared, entry, &there);
+        }
         let (shared, entry) = (Arc::clone(&self.shared), entry.clone());
-        crate::aside::aside(move || {
-            let (Some(wanted), Some(there)) = (&entry.checksum, shared.tree.stat(&entry.path)?)
-            else {
-                return Ok(None);
-            };
-            let is_right = digest_of(&shared.tree.read(&entry.path)?, wanted)
-                .map_err(|error| Error::local("read", entry.path.as_ref(), error))?;
-            if !is_right {
-                // Should no better file come, the next run must not believe what an earlier one knew.
-                shared.tally.gone(&entry.path)?;
-                return Ok(None);
-            }
-            // What was changed meanwhile has another fingerprint at the next look.
-            Ok(Some(record(&entry, &there, None)))
-        })
-        .await
+        crate::aside::aside(move || hash_there(&shared, &entry, &there)).await
     }
+}
+
+/// Reads a file that is there; its record, if it has the digest of the list.
+fn hash_there(shared: &Shared, entry: &Entry, there: &Fingerprint) -> Result<Option<Record>> {
+    let Some(wanted) = &entry.checksum else { return Ok(None) };
+    let is_right = digest_of(&shared.tree.read(&entry.path)?, wanted)
+        .map_err(|error| Error::local("read", entry.path.as_ref(), error))?;
+    if !is_right {
+        // Should no better file come, the next run must not believe what an earlier one knew.
+        shared.tally.gone(&entry.path)?;
+        return Ok(None);
+    }
+    // What was changed meanwhile has another fingerprint at the next look.
+    Ok(Some(record(entry, there, None)))
 }
 
 /// Which of the addresses of an entry is asked.

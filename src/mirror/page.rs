@@ -190,6 +190,7 @@ pub(super) async fn receive(
             }
         }
         if patience.silent >= patience.most {
+            response.fell_silent();
             let time = crate::units::show_time(patience.most);
             let error = Error::new(Kind::Stall, format!("no byte came for {time}"))
                 .hint("raise --stall-timeout if the server is just slow");

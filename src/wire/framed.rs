@@ -5,11 +5,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::conn::Conn;
 use super::head::{Driver, View};
 use super::raw;
+use super::turns::Turn;
 use crate::block::Block;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::io::{Enough, Received};
@@ -19,6 +20,8 @@ use crate::units::wide;
 pub(super) struct Framed {
     /// Moves the connection, if it is this body's alone.
     driver: Option<Driver>,
+    /// Its turn on a connection that several bodies share, held until it is dropped.
+    turn: Option<Turn>,
     incoming: Incoming,
     /// What is left of the last frame.
     frame: Bytes,
@@ -30,12 +33,16 @@ pub(super) struct Framed {
 impl Framed {
     pub(super) fn new(driver: Driver, view: &View, incoming: Incoming) -> Self {
         view.open();
-        Self { driver: Some(driver), incoming, frame: Bytes::new(), failed: None, ended: false }
+        Self::of(Some(driver), None, incoming)
     }
 
     /// A body that is one stream of several on its connection (HTTP/2).
-    pub(super) fn of_stream(incoming: Incoming) -> Self {
-        Self { driver: None, incoming, frame: Bytes::new(), failed: None, ended: false }
+    pub(super) fn of_stream(incoming: Incoming, turn: Turn) -> Self {
+        Self::of(None, Some(turn), incoming)
+    }
+
+    fn of(driver: Option<Driver>, turn: Option<Turn>, incoming: Incoming) -> Self {
+        Self { driver, turn, incoming, frame: Bytes::new(), failed: None, ended: false }
     }
 
     /// Receives body bytes; see [`super::Response::fill`].
@@ -75,6 +82,13 @@ impl Framed {
         (Ok(if got > 0 { Received::Bytes(got) } else { Received::End }), block)
     }
 
+    /// Has later exchanges on a shared connection go elsewhere.
+    pub(super) fn doubt(&self) {
+        if let Some(turn) = &self.turn {
+            turn.doubt();
+        }
+    }
+
     /// Takes the rest of a body that nobody wants, if it has no more than so many bytes.
     pub(super) async fn drain(&mut self, most: u64) {
         let mut left = most;
@@ -106,6 +120,12 @@ impl Framed {
         match next {
             Some(Ok(frame)) => self.frame = frame,
             Some(Err(error)) => return Err(explain(&error)),
+            // hyper takes a stream that is reset, or a connection that is left, without complaint (NO_ERROR)
+            // for the end of the body. Only END_STREAM is that (RFC 9113 section 8.1).
+            None if self.turn.is_some() && !self.incoming.is_end_stream() => {
+                let message = "the server ended the stream before the end of the body";
+                return Err(Error::new(Kind::Reset, message));
+            }
             None => self.ended = true,
         }
         Ok(())

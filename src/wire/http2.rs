@@ -10,7 +10,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,7 @@ use super::conn::Conn;
 use super::framed::Framed;
 use super::head::Failure;
 use super::idle::Key;
+use super::turns::Turns;
 use super::{Body, Request, Response};
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::io::Io;
@@ -56,6 +59,8 @@ enum State {
 #[derive(Clone)]
 struct Open {
     sender: SendRequest<Empty<Bytes>>,
+    /// Who may ask over it now.
+    turns: Rc<Turns>,
     remote: SocketAddr,
     used: Instant,
     /// Made for the exchange at hand.
@@ -87,7 +92,7 @@ impl Http2 {
 
 impl Open {
     fn takes_requests(&self) -> bool {
-        !self.sender.is_closed() && self.used.elapsed() < IDLE_AGE_MAX
+        !self.sender.is_closed() && !self.turns.are_doubtful() && self.used.elapsed() < IDLE_AGE_MAX
     }
 
     async fn over(conn: Conn) -> Result<Self> {
@@ -99,11 +104,24 @@ impl Open {
             .handshake(TokioIo::new(conn))
             .await;
         let (sender, connection) = shaken.map_err(|error| explain(&error).failure.error)?;
+        let connection = Rc::new(RefCell::new(connection));
+        // Once it has ended it must be gone, for what still waits in it to be told; then nobody need wait.
+        let it = Rc::downgrade(&connection);
+        let turns = Turns::new(move || {
+            it.upgrade().map_or(usize::MAX, |it| it.borrow().current_max_send_streams())
+        });
         tokio::task::spawn_local(async move {
             // How it ended is told to the exchanges that were on it.
-            let _ = connection.await;
+            let _ = poll_fn(|cx| Pin::new(&mut *connection.borrow_mut()).poll(cx)).await;
         });
-        Ok(Self { sender, remote, used: Instant::now(), is_fresh: true, mark: Rc::default() })
+        Ok(Self {
+            sender,
+            turns,
+            remote,
+            used: Instant::now(),
+            is_fresh: true,
+            mark: Rc::default(),
+        })
     }
 }
 
@@ -191,7 +209,9 @@ impl Client {
         key: Key,
     ) -> std::result::Result<Response, Failed> {
         let http_request = self.http2_request(request).map_err(Failed::from)?;
-        let Open { mut sender, remote, is_fresh, .. } = open;
+        let Open { mut sender, turns, remote, is_fresh, .. } = open;
+        // Those before it are patient with the server; so there is an end to this.
+        let turn = turns.next().await;
         let start = Instant::now();
         let sent = async {
             sender.ready().await?;
@@ -209,7 +229,7 @@ impl Client {
             return Err(Error::new(Kind::Protocol, message).into());
         }
         let (status, http, headers) = (head.status, head.version, head.headers);
-        let body = Body::Stream(Box::new(Framed::of_stream(incoming)));
+        let body = Body::Stream(Box::new(Framed::of_stream(incoming, turn)));
         let waited = start.elapsed();
         Ok(Response { status, http, headers, remote, head_bytes, waited, is_fresh, body, key })
     }

@@ -19,6 +19,7 @@ pub(crate) mod playback;
 mod raw;
 mod route;
 mod tls;
+mod turns;
 
 pub(crate) use builder::is_ours;
 pub use builder::{ClientBuilder, Family};
@@ -95,6 +96,13 @@ impl Response {
         match &mut self.body {
             Body::Raw(raw) => raw.fill(block, max, enough).await,
             Body::Framed(body) | Body::Stream(body) => body.fill(block, max, enough).await,
+        }
+    }
+
+    /// Notes that the body has fallen silent: a connection that others share gets no more requests.
+    pub(crate) fn fell_silent(&self) {
+        if let Body::Stream(stream) = &self.body {
+            stream.doubt();
         }
     }
 

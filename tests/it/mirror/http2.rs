@@ -238,3 +238,23 @@ fn a_redirect_from_http_2_leads_to_a_server_without_it() {
     run(&place, &[]).assert_ends(0, &[("fetched", 1)]);
     place.assert_holds(&files);
 }
+
+#[test]
+fn fields_of_a_connection_are_not_sent_and_the_host_that_was_named_is_asked_for() {
+    let files = files(6);
+    let origin = Http2Origin::start(&files, MANY, |_| Act::Serve);
+    let place = place_for(&origin, &files);
+    let fields = ["Keep-Alive: 5", "Proxy-Connection: close", "Host: alias.example", "X-A: b"];
+    let more: Vec<_> = fields.iter().flat_map(|field| ["-H", field]).collect();
+    run(&place, &more).assert_ends(0, &[("fetched", 6)]);
+    place.assert_holds(&files);
+    for asked in origin.log() {
+        assert_eq!(
+            (&*asked.authority, &asked.headers["x-a"]),
+            ("alias.example", &"b".parse().unwrap())
+        );
+        for name in ["proxy-connection", "keep-alive", "host"] {
+            assert!(!asked.headers.contains_key(name), "{name}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //! told to.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Certificate, File};
+use super::{Certificate, File, Running};
 
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Asked {
     pub(crate) connection: usize,
     /// Which stream of that connection it is, from 0.
     pub(crate) stream: usize,
+    /// Streams that were not answered whole, this one among them, on all connections.
+    pub(crate) open: usize,
     pub(crate) authority: String,
     pub(crate) headers: HeaderMap,
 }
@@ -52,8 +54,30 @@ pub(crate) enum Act {
     Lie(i64),
     /// Tells no length.
     Unsized,
+    /// Tells no length, and ends the stream for this reason after so many bytes.
+    Cut(usize, Reason),
     /// Adds so many header fields of so many bytes.
     Fields(usize, usize),
+}
+
+/// How the server deals with connections.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// Requests at a time on each.
+    streams_max: u32,
+    /// Who answers those that speak HTTP/1.1; they are refused otherwise.
+    older: Option<SocketAddr>,
+}
+
+impl Manner {
+    pub(crate) fn new(streams_max: u32) -> Self {
+        Self { streams_max, older: None }
+    }
+
+    /// Hands those who do not choose HTTP/2 to an origin without TLS.
+    pub(crate) fn beside(self, older: &Running) -> Self {
+        Self { older: Some(older.address()), ..self }
+    }
 }
 
 type Script = Arc<dyn Fn(&Asked) -> Act + Send + Sync>;
@@ -70,8 +94,9 @@ pub(crate) struct Http2Origin {
 struct Shared {
     files: HashMap<String, File>,
     script: Script,
-    streams_max: u32,
+    manner: Manner,
     connections: AtomicUsize,
+    open: AtomicUsize,
     log: Mutex<Vec<Asked>>,
 }
 
@@ -84,8 +109,21 @@ impl Http2Origin {
         script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
     ) -> Self {
         let certificate = Certificate::valid_for("localhost");
+        Self::start_as(certificate, Manner::new(streams_max), files, script)
+    }
+
+    /// As [`Self::start`], under this certificate and in this manner.
+    pub(crate) fn start_as(
+        certificate: Certificate,
+        manner: Manner,
+        files: &[(String, File)],
+        script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let mut config = (*certificate.server_config()).clone();
         config.alpn_protocols = vec![b"h2".to_vec()];
+        if manner.older.is_some() {
+            config.alpn_protocols.push(b"http/1.1".to_vec());
+        }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
@@ -93,8 +131,9 @@ impl Http2Origin {
         let shared = Arc::new(Shared {
             files,
             script: Arc::new(script),
-            streams_max,
+            manner,
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             log: Mutex::default(),
         });
         let (stop, stopped) = oneshot::channel();
@@ -157,9 +196,16 @@ async fn connection(
     acceptor: TlsAcceptor,
     shared: Arc<Shared>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let tls = acceptor.accept(tcp).await?;
+    let mut tls = acceptor.accept(tcp).await?;
+    if let (Some(older), false) =
+        (shared.manner.older, tls.get_ref().1.alpn_protocol() == Some(b"h2"))
+    {
+        let mut behind = TcpStream::connect(older).await?;
+        tokio::io::copy_bidirectional(&mut tls, &mut behind).await?;
+        return Ok(());
+    }
     let mut all = h2::server::Builder::new()
-        .max_concurrent_streams(shared.streams_max)
+        .max_concurrent_streams(shared.manner.streams_max)
         .handshake(tls)
         .await?;
     let number = shared.connections.fetch_add(1, SeqCst);
@@ -174,9 +220,11 @@ async fn connection(
             Act::GoAway => all.graceful_shutdown(),
             _ => {}
         }
-        let file = shared.files.get(&asked.path).copied();
+        let shared = Arc::clone(&shared);
         tokio::task::spawn_local(async move {
+            let file = shared.files.get(&asked.path).copied();
             let _ = answer(respond, act, file).await;
+            shared.open.fetch_sub(1, SeqCst);
         });
     }
     Ok(())
@@ -189,7 +237,8 @@ impl Shared {
         let nth = log.iter().filter(|before| before.path == path).count();
         let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         let headers = request.headers().clone();
-        let asked = Asked { path, nth, connection, stream, authority, headers };
+        let open = self.open.fetch_add(1, SeqCst) + 1;
+        let asked = Asked { path, nth, connection, stream, open, authority, headers };
         log.push(asked.clone());
         asked
     }
@@ -217,7 +266,7 @@ async fn answer(
     let length = body.len() as i64;
     head = head.header("etag", file.etag());
     head = match act {
-        Act::Unsized => head,
+        Act::Unsized | Act::Cut(..) => head,
         Act::Lie(by) => head.header("content-length", length + by),
         _ => head.header("content-length", length),
     };
@@ -231,21 +280,27 @@ async fn answer(
             respond.send_reset(reason);
             return Ok(());
         }
-        Act::Mute => std::future::pending().await,
-        Act::Reset(most) | Act::Stall(most) => most.min(body.len()),
+        Act::Mute => {
+            std::future::poll_fn(|cx| respond.poll_reset(cx)).await?;
+            return Ok(());
+        }
+        Act::Reset(most) | Act::Stall(most) | Act::Cut(most, _) => most.min(body.len()),
         _ => body.len(),
     };
-    let is_whole = !matches!(act, Act::Reset(_) | Act::Stall(_));
+    let is_whole = !matches!(act, Act::Reset(_) | Act::Stall(_) | Act::Cut(..));
     let mut send = respond.send_response(head.body(()).unwrap(), false)?;
     send.send_data(body[..most].to_vec().into(), is_whole)?;
-    match act {
-        Act::Reset(_) => {
-            // Not before the bytes are on their way.
-            tokio::task::yield_now().await;
-            send.send_reset(Reason::INTERNAL_ERROR);
+    let reason = match act {
+        Act::Reset(_) => Reason::INTERNAL_ERROR,
+        Act::Cut(_, reason) => reason,
+        Act::Stall(_) => {
+            std::future::poll_fn(|cx| send.poll_reset(cx)).await?;
+            return Ok(());
         }
-        Act::Stall(_) => std::future::pending().await,
-        _ => {}
-    }
+        _ => return Ok(()),
+    };
+    // Not before the bytes are on their way.
+    tokio::task::yield_now().await;
+    send.send_reset(reason);
     Ok(())
 }

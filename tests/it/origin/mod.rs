@@ -7,6 +7,7 @@
 mod answer;
 mod certificate;
 mod file;
+mod frames;
 mod http2;
 mod latch;
 mod reply;
@@ -26,7 +27,8 @@ use rustls::ServerConfig;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use file::{File, Validator, assert_file_is};
-pub(crate) use http2::{Act, Asked, Http2Origin};
+pub(crate) use frames::{Frames, frame};
+pub(crate) use http2::{Act, Asked, Http2Origin, Manner};
 pub(crate) use latch::Latch;
 pub(crate) use reply::{Body, Cut, Reply};
 pub(crate) use request::Request;
@@ -44,6 +46,7 @@ pub(crate) struct Origin {
     routes: BTreeMap<String, Script>,
     certificate: Option<Certificate>,
     deaf: Option<Deaf>,
+    frames: Option<frames::Script>,
 }
 
 /// The first connections do not listen.
@@ -100,6 +103,16 @@ impl Origin {
         self
     }
 
+    /// Agrees on HTTP/2 over TLS, and says what `script` says to each request of a connection: the arguments
+    /// are the numbers of the connection and of the stream.
+    pub(crate) fn frames(
+        mut self,
+        script: impl Fn(usize, u32) -> Frames + Send + Sync + 'static,
+    ) -> Self {
+        self.frames = Some(Box::new(script));
+        self.tls(Certificate::valid_for("localhost"))
+    }
+
     /// Listens on a free port of the loopback interface.
     pub(crate) fn start(self) -> Running {
         self.start_on(TcpListener::bind("127.0.0.1:0").unwrap())
@@ -108,11 +121,15 @@ impl Origin {
     /// Takes the connections of this listener.
     pub(crate) fn start_on(self, listener: TcpListener) -> Running {
         let address = listener.local_addr().unwrap();
-        let tls = self.certificate.as_ref().map(Certificate::server_config);
+        let mut tls = self.certificate.as_ref().map(Certificate::server_config);
+        if let (Some(tls), Some(_)) = (&mut tls, &self.frames) {
+            Arc::make_mut(tls).alpn_protocols = vec![b"h2".to_vec()];
+        }
         let shared = Arc::new(Shared {
             routes: self.routes,
             tls,
             deaf: self.deaf,
+            frames: self.frames,
             state: Mutex::default(),
             changed: Condvar::new(),
             stopped: Latch::default(),
@@ -199,6 +216,7 @@ struct Shared {
     routes: BTreeMap<String, Script>,
     tls: Option<Arc<ServerConfig>>,
     deaf: Option<Deaf>,
+    frames: Option<frames::Script>,
     state: Mutex<State>,
     /// Told when the log grows.
     changed: Condvar,
@@ -243,6 +261,14 @@ impl Shared {
                 self.forget(number);
             }
             stream.end(deaf.cut);
+            return self.forget(number);
+        }
+        if let Some(script) = &self.frames {
+            if let Ok(mut stream) = Stream::new(socket, self.tls.clone()) {
+                // What the client does to its connections is its own business.
+                let _ = frames::converse(&mut stream, |id| script(number, id));
+                stream.close();
+            }
             return self.forget(number);
         }
         if let Ok(mut stream) = Stream::new(socket, self.tls.clone()) {
