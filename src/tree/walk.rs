@@ -34,6 +34,12 @@ impl Tree {
             }
         };
         remove().map_err(|error| failed("remove", path, error))?;
+        self.prune(path);
+        Ok(())
+    }
+
+    /// Removes the directories of a path that are empty.
+    fn prune(&self, path: &str) {
         let mut rest = path;
         while let Some((parent, _)) = rest.rsplit_once('/') {
             let Ok(Some((directory, name))) = self.directory_of(parent, false) else { break };
@@ -42,6 +48,30 @@ impl Tree {
             }
             self.directories().forget(parent);
             rest = parent;
+        }
+    }
+
+    /// Removes a directory and those below it in which nothing is and which `may_go`, and those above that are
+    /// empty by that; `from` is a path, or empty for the root. A run that was killed between two removals, or
+    /// before it had a file to put there, leaves such.
+    ///
+    /// # Errors
+    /// If a directory cannot be read.
+    pub(crate) fn remove_hollow(&self, from: &str, may_go: &dyn Fn(&str) -> bool) -> Result<()> {
+        let (mut left, mut hollow) = (vec![from.to_owned()], Vec::new());
+        while let Some(path) = left.pop() {
+            let (others, mut has_files) = (left.len(), false);
+            match self.walk_one(&path, &mut left, &mut |_| has_files = true) {
+                Err(error) if is_none(&error) => continue,
+                walked => walked.map_err(|error| failed("look into", &path, error))?,
+            }
+            let is_hollow = !has_files && left.len() == others && !path.is_empty();
+            if is_hollow && path != FOUND && may_go(&path) {
+                hollow.push(path);
+            }
+        }
+        for path in hollow {
+            self.prune(&format!("{path}/"));
         }
         Ok(())
     }
@@ -82,34 +112,6 @@ impl Tree {
             named.push(file);
         }
         Ok(Some(named))
-    }
-
-    /// Removes the directory of a path and those below it, as far as nothing is in them. A run that was killed
-    /// leaves them behind.
-    ///
-    /// # Errors
-    /// If they cannot be read.
-    pub(crate) fn remove_empty(&self, path: &str) -> Result<()> {
-        let remove = || -> io::Result<()> {
-            let (mut left, mut found) = (vec![path.to_owned()], Vec::new());
-            while let Some(directory) = left.pop() {
-                match self.walk_one(&directory, &mut left, &mut |_| ()) {
-                    Err(error) if is_none(&error) => continue,
-                    walked => walked?,
-                }
-                found.push(directory);
-            }
-            // Those below were found later.
-            for directory in found.iter().rev() {
-                let Some((parent, name)) = self.directory_of(directory, false)? else { continue };
-                // What is not empty stays.
-                if rustix::fs::unlinkat(&*parent, name, AtFlags::REMOVEDIR).is_ok() {
-                    self.directories().forget(directory);
-                }
-            }
-            Ok(())
-        };
-        remove().map_err(|error| failed("remove", path, error))
     }
 
     /// What has a path; `None` if there is nothing, or a link on the way.
@@ -163,6 +165,9 @@ impl Tree {
         Ok(())
     }
 }
+
+/// Where a file system puts what its check has found, right below its root: it is empty, and to stay.
+const FOUND: &str = "lost+found";
 
 /// Whether there is no directory of a name.
 fn is_none(error: &io::Error) -> bool {
