@@ -46,7 +46,7 @@ pub(crate) struct MirrorArgs {
     /// Leave out paths that match GLOB, also those that are included (repeatable)
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
-    /// Remove files that the list does not have, if everything else is done
+    /// Remove files that the list does not have, and empty directories, if everything else is done
     #[arg(long, value_parser = FalseyValueParser::new())]
     delete: bool,
     /// Remove nothing if it would be more than N files [default: the larger of 1000 and a tenth of the list]

@@ -291,6 +291,8 @@ fn delete(shared: &Shared, state: &State, removed: u64) -> Result<Result<u64, St
         shared.tally.gone(path)?;
         shared.counts.tell(Event::Detail(format!("removed {}", crate::error::Escaped(path))));
     }
+    let filter = shared.order.filter()?;
+    shared.tree.remove_hollow("", &|directory| filter.enters(directory))?;
     shared.keep()?;
     Ok(Ok(count))
 }

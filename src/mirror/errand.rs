@@ -13,7 +13,8 @@ use url::Url;
 use super::crew::Shared;
 use super::decide::{Known, Need};
 use super::evidence::{
-    Checking, blame, check_size, condition, digest_of, is_same, is_worth_another, lost, record,
+    Checking, blame, check_file, check_size, condition, digest_of, is_same, is_worth_another, lost,
+    record,
 };
 use super::hosts::Claim;
 use super::page::{Asker, Heard, Patience, Trouble, receive};
@@ -216,7 +217,11 @@ impl Runner {
         // of its size: then the answer has to name both.
         // Validators of one address say nothing of another.
         let condition = known.filter(|known| known.is_recorded && turn == 0).and_then(condition);
-        match asker.ask(&mut route, condition, past_caches).await? {
+        let heard = asker.ask(&mut route, condition, past_caches).await?;
+        if self.shared.order.is_walk() {
+            check_file(&entry.urls[turn], route.url())?;
+        }
+        match heard {
             Heard::Same if known.is_some() => match self.shared.tree.stat(&entry.path)? {
                 Some(_) => Ok(Done::Ended(self.unchanged(entry, None)?)),
                 None => {

@@ -3,6 +3,8 @@
 
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderName, HeaderValue, StatusCode};
+use percent_encoding::percent_decode_str;
+use url::Url;
 
 use super::decide::Known;
 use super::page::Trouble;
@@ -53,6 +55,16 @@ pub(super) fn record(entry: &Entry, there: &Fingerprint, version: Option<&Versio
         last_modified: version.and_then(|version| version.last_modified.clone()),
         proof: if entry.checksum.is_some() { Proof::Digest } else { Proof::Length },
     }
+}
+
+/// Refuses the index of what an index named as a file, and what is a directory by now: servers lead there.
+pub(super) fn check_file(asked: &Url, came: &Url) -> Result<()> {
+    let directory = percent_decode_str(asked.path()).chain(*b"/");
+    if percent_decode_str(came.path()).eq(directory) {
+        let message = "the server has a directory there now, and had a file when it was listed";
+        return Err(Error::new(Kind::Refused, message).hint("run the same command again"));
+    }
+    Ok(())
 }
 
 pub(super) fn check_size(entry: &Entry, size: Option<u64>) -> Result<()> {

@@ -171,6 +171,12 @@ impl Order {
         is_home && self.options.limit_rate.is_none() && self.request_gap.is_none()
     }
 
+    /// Whether the list is the index of a directory and of all below it.
+    fn is_walk(&self) -> bool {
+        let List::Url(url) = &self.list else { return false };
+        self.format.map_or(url.path().ends_with('/'), |format| format == Format::Index)
+    }
+
     /// The turns of the hosts, from their first.
     fn tempo(&self) -> Option<Arc<Mutex<Tempo>>> {
         self.request_gap.map(|gap| Arc::new(Mutex::new(Tempo::new(gap))))

@@ -16,7 +16,7 @@ use crate::catalog::{Builder, Catalog};
 use crate::error::{Error, Kind, Result};
 use crate::io::{self, Wanted};
 use crate::limits::BLOCK_SIZE_MIN;
-use crate::manifest::{self, BadLine, Entry, Filter, Format, Found, Link, Listing};
+use crate::manifest::{self, BadLine, Entry, Filter, Found, Link, Listing};
 use crate::meter::Event;
 use crate::options::{Options, Target};
 use crate::tempo::Tempo;
@@ -65,7 +65,7 @@ pub(super) fn catalog(
                 stdin.map_err(|error| Error::local("read", Path::new("standard input"), error))?;
             manifest::read(limit.heed(stdin.into()), "", order.format, base, &mut each)
         }
-        List::Url(url) if is_index(url, order.format) => {
+        List::Url(url) if order.is_walk() => {
             walk(order, &filter, url, counts, (limit, tempo), &mut each)
         }
         List::Url(url) => {
@@ -101,13 +101,6 @@ fn fetch(order: &Order, url: &Url, path: &Path, limit: &Limit) -> Result<File> {
         }
     })?;
     File::open(path).map_err(failed)
-}
-
-fn is_index(url: &Url, format: Option<Format>) -> bool {
-    match format {
-        Some(format) => format == Format::Index,
-        None => url.path().ends_with('/'),
-    }
 }
 
 /// Walks the indexes of a directory on a server and all below it, on a loop of its own.

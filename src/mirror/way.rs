@@ -67,6 +67,7 @@ impl<'a> Way<'a> {
             self.tree.remove(file)?;
             self.tally.gone(file)?;
         }
+        self.tree.remove_hollow(path, &|directory| self.filter.enters(directory))?;
         (self.left, self.removed) = (self.left - count, self.removed + count);
         Ok(true)
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{OURS, Tree, failed, open_beneath};
 use crate::error::{Error, Result};
@@ -28,11 +29,17 @@ impl Tree {
         let remove = || -> io::Result<()> {
             let Some((directory, name)) = self.directory_of(path, false)? else { return Ok(()) };
             match rustix::fs::unlinkat(&*directory, name, AtFlags::empty()) {
-                Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+                Ok(()) | Err(Errno::NOENT) => Ok(()),
                 Err(error) => Err(error.into()),
             }
         };
         remove().map_err(|error| failed("remove", path, error))?;
+        self.prune(path);
+        Ok(())
+    }
+
+    /// Removes the directories of a path that are empty.
+    fn prune(&self, path: &str) {
         let mut rest = path;
         while let Some((parent, _)) = rest.rsplit_once('/') {
             let Ok(Some((directory, name))) = self.directory_of(parent, false) else { break };
@@ -42,12 +49,36 @@ impl Tree {
             self.directories().forget(parent);
             rest = parent;
         }
+    }
+
+    /// Removes a directory and those below it in which nothing is and which `may_go`, and those above that are
+    /// empty by that; `from` is a path, or empty for the root. A run that was killed between two removals, or
+    /// before it had a file to put there, leaves such.
+    ///
+    /// # Errors
+    /// If a directory cannot be read.
+    pub(crate) fn remove_hollow(&self, from: &str, may_go: &dyn Fn(&str) -> bool) -> Result<()> {
+        let (mut left, mut hollow) = (vec![from.to_owned()], Vec::new());
+        while let Some(path) = left.pop() {
+            let (others, mut has_files) = (left.len(), false);
+            match self.walk_one(&path, &mut left, &mut |_| has_files = true) {
+                Err(error) if is_none(&error) => continue,
+                walked => walked.map_err(|error| failed("look into", &path, error))?,
+            }
+            let is_hollow = !has_files && left.len() == others && !path.is_empty();
+            if is_hollow && path != FOUND && may_go(&path) {
+                hollow.push(path);
+            }
+        }
+        for path in hollow {
+            self.prune(&format!("{path}/"));
+        }
         Ok(())
     }
 
     /// The files where a file of this path cannot be because of them: one where a directory should be, or all
-    /// in a directory that has its name. `None` if there is something among them that is no regular file, or
-    /// nothing is in the way.
+    /// in a directory that has its name, of which there may be none. `None` if there is something among them
+    /// that is no regular file, or nothing is in the way.
     ///
     /// # Errors
     /// If what is there cannot be looked at.
@@ -80,8 +111,7 @@ impl Tree {
             }
             named.push(file);
         }
-        // Without a file in it nothing would take the directory along.
-        Ok((!named.is_empty()).then_some(named))
+        Ok(Some(named))
     }
 
     /// What has a path; `None` if there is nothing, or a link on the way.
@@ -94,7 +124,7 @@ impl Tree {
         };
         match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -134,4 +164,12 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// Where a file system puts what its check has found, right below its root: it is empty, and to stay.
+const FOUND: &str = "lost+found";
+
+/// Whether there is no directory of a name.
+fn is_none(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

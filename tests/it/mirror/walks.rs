@@ -1,5 +1,6 @@
 //! Directory indexes: those of `ringpull serve`, those that look like nginx's, whole and broken.
 
+use std::fs;
 use std::net::Ipv4Addr;
 
 use ringpull::serve::{Options, Server};
@@ -56,7 +57,7 @@ fn a_directory_below_whose_index_cannot_be_read_fails_alone_and_stops_deletion()
     ended.assert_ends(9, &[("fetched", 2), ("bad_lines", 1), ("deleted", 0)]);
     assert!(ended.bad_lines()[0].1.contains("index"), "{:?}", ended.bad_lines());
     place.assert_right(&files[..2]);
-    assert_eq!(std::fs::read(place.tree("deep/er/d.bin")).unwrap(), b"what was there before");
+    assert_eq!(fs::read(place.tree("deep/er/d.bin")).unwrap(), b"what was there before");
 }
 
 #[test]
@@ -75,6 +76,26 @@ fn an_index_that_ends_too_early_is_none() {
     let ended = place.run(&[origin.url("/www/"), "--delete".into()]);
     ended.assert_ends(9, &[("bad_lines", 1), ("deleted", 0)]);
     assert!(place.tree("mine").exists());
+}
+
+#[test]
+fn the_index_of_what_was_a_file_when_it_was_listed_is_no_file() {
+    for moved in ["/www/a%20b.bin/", "/www/%61%20b.bin/"] {
+        let (origin, files) = walked();
+        let lead = Reply::status("301 Moved Permanently").set("Content-Length", "0");
+        let lead = lead.set("Location", moved);
+        let origin = origin
+            .at("/www/deep/er/", |_| index("/www/deep/er/", &["d.bin"]))
+            .at("/www/a%20b.bin", move |_| lead.clone())
+            .at(moved, |_| index("/www/a b.bin/", &["inside"]))
+            .start();
+        let place = Place::new();
+        place.put("tree/a b.bin", "what was there before");
+        let ended = place.run(&[origin.url("/www/"), "--delete".into()]);
+        ended.assert_ends(9, &[("fetched", 2), ("failed", 1), ("deleted", 0)]);
+        place.assert_right(&files[1..]);
+        assert_eq!(fs::read(place.tree("a b.bin")).unwrap(), b"what was there before");
+    }
 }
 
 #[test]
@@ -127,11 +148,11 @@ fn the_index_of_our_own_server_is_mirrored_and_then_unchanged() {
     let url = format!("http://{}/", server.addresses()[0]);
     place.run(&[&url]).assert_ends(0, &[("fetched", 41)]);
     place.assert_right(&files);
-    assert_eq!(std::fs::read(place.tree("a name with #, ? and %41.bin")).unwrap(), b"odd");
+    assert_eq!(fs::read(place.tree("a name with #, ? and %41.bin")).unwrap(), b"odd");
     let before = place.names();
     place.run(&[&url]).assert_ends(0, &[("unchanged", 41), ("fetched", 0)]);
     assert_eq!(place.names(), before);
-    std::fs::remove_file(place.path("www").join(&files[5].0)).unwrap();
+    fs::remove_file(place.path("www").join(&files[5].0)).unwrap();
     place.run(&[&url, "--delete"]).assert_ends(0, &[("unchanged", 40), ("deleted", 1)]);
     assert!(!place.tree(&files[5].0).exists());
 }
