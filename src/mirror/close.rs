@@ -15,15 +15,16 @@ use super::large::Trials;
 use super::limit::Limit;
 use super::lines::Lines;
 use super::linking::Linker;
+use super::removal::Removal;
 use super::results::Results;
 use super::rows::Prints;
 use super::tally::{CHECKPOINT_EVERY, Tally};
+use super::way::Waiting;
 use super::{List, Order, Sealed, compare, deadline, survey};
 use crate::catalog::{Journal, State};
 use crate::engine::Stopper;
 use crate::error::{Error, Kind, Result};
 use crate::limits::{CHECKPOINT_BYTES, LINK_PASSES_MAX, RECEIVE_SLICE};
-use crate::meter::Event;
 use crate::throttle::Throttle;
 use crate::tree::Tree;
 
@@ -62,7 +63,7 @@ pub(super) fn live(
     )?;
     if order.dry_run {
         let extra = match order.delete {
-            true => extraneous(order, &catalog, &tree, &place)?,
+            true => extraneous(order, &catalog, &tree, &place, &limit)?,
             false => Vec::new(),
         };
         extra.iter().try_for_each(|path| tell("delete", path))?;
@@ -83,6 +84,7 @@ pub(super) fn live(
         tally,
         counts: Arc::clone(counts),
         stopper: stopper.clone(),
+        limit,
         tempo,
         trials: Trials::default(),
         throttle: order
@@ -94,7 +96,11 @@ pub(super) fn live(
     if let (Ok(()), Some(how), Some(twins)) = (&ended, order.dedupe, &compared.twins) {
         ended = link(&shared, begun, Linker::new(&shared, twins, how, &place));
     }
-    seal(&shared, &state, ended, compared.removed)
+    let mut removal = Removal::new(&shared, state.directory());
+    if ended.is_ok() && compared.waiting.count > 0 {
+        ended = make_room(&shared, begun, &mut removal, compared.waiting);
+    }
+    seal(&shared, removal, ended)
 }
 
 /// The books of a run.
@@ -204,6 +210,26 @@ fn link(shared: &Arc<Shared>, begun: Instant, mut linker: Linker<'_>) -> Result<
     Ok(())
 }
 
+/// Fetches what has room only when something else has gone.
+fn make_room(
+    shared: &Arc<Shared>,
+    begun: Instant,
+    removal: &mut Removal<'_>,
+    waiting: Waiting,
+) -> Result<()> {
+    if shared.hosts.is_closed() {
+        return Ok(());
+    }
+    // Nothing goes for what may still be lost.
+    shared.keep()?;
+    let queues = removal.make_room(waiting)?;
+    if queues.is_empty() {
+        return Ok(());
+    }
+    shared.hosts.refill(queues, shared.order.per_host.get())?;
+    fetch(shared, begun)
+}
+
 fn late() -> Error {
     Error::new(Kind::TimedOut, "the time is over; run the same command again to continue")
 }
@@ -212,8 +238,8 @@ fn stopped() -> Error {
     Error::new(Kind::Interrupted, "stopped; run the same command again to continue")
 }
 
-/// Makes durable what there is, and says how it ended. So many files went that were in the way.
-fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>, removed: u64) -> Result<Sealed> {
+/// Makes durable what there is, and says how it ended.
+fn seal(shared: &Arc<Shared>, mut removal: Removal<'_>, ended: Result<()>) -> Result<Sealed> {
     let (tally, counts, order) = (&shared.tally, &shared.counts, &shared.order);
     counts.set_stage(Stage::Syncing);
     // Whatever else went wrong, the next run need not do again what landed.
@@ -228,14 +254,7 @@ fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>, removed: u64) ->
         return Err(stopped());
     }
     tally.publish()?;
-    let (mut deleted, mut not_deleted) = (removed, None);
-    if order.delete {
-        counts.set_stage(Stage::Deleting);
-        match delete(shared, state, removed)? {
-            Ok(count) => deleted += count,
-            Err(why) => not_deleted = Some(why),
-        }
-    }
+    let not_deleted = if order.delete { removal.delete()?.err() } else { None };
     let standing = counts.standing();
     if standing.ended() != standing.total {
         return Err(Error::new(Kind::Internal, "the counts of the run do not add up"));
@@ -245,56 +264,18 @@ fn seal(shared: &Arc<Shared>, state: &State, ended: Result<()>, removed: u64) ->
         shared.tree.clear_large()?;
     }
     counts.set_stage(Stage::Done);
-    Ok(Sealed { standing, deleted, not_deleted, durable: order.options.sync })
+    Ok(Sealed { standing, deleted: removal.removed, not_deleted, durable: order.options.sync })
 }
 
 impl Shared {
     /// Has the journal know what there is. Nothing is noted as durable that was not synced: the next run
     /// would believe it, whatever has become of it.
-    fn keep(&self) -> Result<()> {
+    pub(super) fn keep(&self) -> Result<()> {
         match self.order.options.sync {
             true => self.tally.checkpoint(|| self.tree.sync()),
             false => self.tally.flush(),
         }
     }
-}
-
-/// Removes what the list does not have, after so many files that were in the way; says why not, if it must
-/// not.
-fn delete(shared: &Shared, state: &State, removed: u64) -> Result<Result<u64, String>> {
-    let standing = shared.counts.standing();
-    if !standing.is_whole() {
-        return Ok(Err(
-            "not every entry is done, so what is missing in the list is not certain".into()
-        ));
-    }
-    if shared.catalog.len() == 0 {
-        return Ok(Err("the list is empty".into()));
-    }
-    if shared.tree.folds_case() {
-        // What the list calls README may stand there as Readme.
-        return Ok(Err("the file system does not tell upper from lower case".into()));
-    }
-    let extra = extraneous(&shared.order, &shared.catalog, &shared.tree, state.directory())?;
-    let most = super::most_removed(&shared.order, shared.catalog.len());
-    let count = crate::units::wide(extra.len());
-    if count + removed > most {
-        return Ok(Err(format!(
-            "{count} files are not in the list, and at most {most} may be removed (--max-delete)"
-        )));
-    }
-    for path in &extra {
-        if shared.stopper.is_stopped() {
-            return Err(Error::new(Kind::Interrupted, "stopped while files were removed"));
-        }
-        shared.tree.remove(path)?;
-        shared.tally.gone(path)?;
-        shared.counts.tell(Event::Detail(format!("removed {}", crate::error::Escaped(path))));
-    }
-    let filter = shared.order.filter()?;
-    shared.tree.remove_hollow("", &|directory| filter.enters(directory))?;
-    shared.keep()?;
-    Ok(Ok(count))
 }
 
 /// How often the thread of the run looks around.

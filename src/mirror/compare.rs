@@ -12,7 +12,7 @@ use super::results::Ending;
 use super::rows::Twins;
 use super::tally::Tally;
 use super::twins::Gathering;
-use super::way::Way;
+use super::way::{Held, Waiting, Way};
 use super::{Order, Verify};
 use crate::catalog::{Catalog, Record, Snapshot};
 use crate::engine::Stopper;
@@ -37,8 +37,8 @@ pub(super) struct Compared {
     pub(super) queues: Vec<Queue>,
     /// What waits for another of the same digest.
     pub(super) twins: Option<Twins>,
-    /// Files that were in the way of entries and went.
-    pub(super) removed: u64,
+    /// Entries for which there is no room before something goes.
+    pub(super) waiting: Waiting,
 }
 
 /// Compares the catalog with what is known and there: what is right ends at once, the rest is queued.
@@ -58,7 +58,7 @@ pub(super) fn compare(
     catalog.bad_lines(&mut |bad| tally.bad_line(&bad))?;
     let mut entries = catalog.entries();
     let mut absent = Absent::default();
-    let mut way = Way::new(order, tree, tally, state, catalog)?;
+    let (way, mut held) = (Way::new(order, tree, state, catalog)?, Held::new(state));
     while let Some((ordinal, position, entry)) = entries.next()? {
         if ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
             return Err(stopped());
@@ -70,11 +70,16 @@ pub(super) fn compare(
         let there = match absent.stat(tree, &entry.path) {
             Ok(there) => there,
             Err(error) => {
-                if !clear(way.as_mut(), &entry.path)? {
+                if way.as_ref().and_then(|way| way.obstacles(&entry.path)).is_none() {
                     tally.end(ordinal, &entry, Ending::Failed(error, 0))?;
-                    continue;
+                } else if order.dry_run {
+                    // What has to go for it is among what is told to go.
+                    tell(verb(&Need::Fetch), &entry.path)?;
+                } else {
+                    let task = Task { ordinal, position, need: Need::Fetch };
+                    held.push(&task).map_err(unwritten)?;
                 }
-                None
+                continue;
             }
         };
         let sample = order.verify == Verify::Sample && fastrand::u32(..100) == 0;
@@ -105,13 +110,8 @@ pub(super) fn compare(
         }
         twins = Some(waiting);
     }
-    let removed = way.map_or(0, |way| way.removed);
-    Ok(Compared { queues: filling.finish().map_err(unwritten)?, twins, removed })
-}
-
-/// Whether there is room for an entry, or could be made.
-fn clear(way: Option<&mut Way<'_>>, path: &str) -> Result<bool> {
-    way.map_or(Ok(false), |way| way.clear(path))
+    let waiting = held.finish().map_err(unwritten)?;
+    Ok(Compared { queues: filling.finish().map_err(unwritten)?, twins, waiting })
 }
 
 /// A file that the list does not have may be where an entry was before.

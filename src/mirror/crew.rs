@@ -11,6 +11,7 @@ use super::counts::Counts;
 use super::errand::Runner;
 use super::hosts::Hosts;
 use super::large::Trials;
+use super::limit::Limit;
 use super::tally::Tally;
 use crate::block::Pool;
 use crate::catalog::Catalog;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub(super) tally: Tally,
     pub(super) counts: Arc<Counts>,
     pub(super) stopper: Stopper,
+    /// What ends the run.
+    pub(super) limit: Limit,
     pub(super) throttle: Option<Mutex<Throttle>>,
     pub(super) tempo: Option<Arc<Mutex<Tempo>>>,
     pub(super) trials: Trials,

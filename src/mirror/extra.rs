@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::limit::Limit;
 use super::{List, Order};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -15,43 +16,54 @@ use crate::tree::Tree;
 /// The files of the tree that the list does not have, in order. `state` is where the run keeps its own.
 ///
 /// # Errors
-/// If the directory or the catalog cannot be read.
+/// If the directory or the catalog cannot be read, or the run is to end.
 pub(super) fn extraneous(
     order: &Order,
     catalog: &Catalog,
     tree: &Tree,
     state: &Path,
+    limit: &Limit,
 ) -> Result<Vec<String>> {
     let failed = |error| Error::local("write", state, error);
     let (filter, papers) = (order.filter()?, papers(order, tree, state));
     let mut sorter = Sorter::new(state, SORT_BYTES_MAX);
     let mut pushed = Ok(());
-    tree.walk(&mut |path| {
+    let mut push = |path: &[u8]| {
         if pushed.is_ok() {
             pushed = sorter.push(path);
         }
-    })?;
+    };
+    tree.walk(&mut push, &|| limit.check())?;
     pushed.map_err(failed)?;
     let mut there = sorter.finish().map_err(failed)?;
     let (mut entries, mut extra) = (catalog.entries(), Vec::new());
     let mut entry = entries.next()?;
     while let Some(path) = there.next().map_err(failed)? {
+        limit.check()?;
         while entry.as_ref().is_some_and(|(_, _, entry)| entry.path.as_bytes() < path) {
             entry = entries.next()?;
         }
         if entry.as_ref().is_none_or(|(_, _, entry)| entry.path.as_bytes() != path) {
             // No list can name what is not UTF-8, so nobody has said that it may go.
             let named = String::from_utf8(path.to_vec()).ok();
-            let is_paper =
-                |path: &String| papers.iter().any(|paper| Path::new(path).starts_with(paper));
-            extra.extend(named.filter(|path| filter.takes(path) && !is_paper(path)));
+            extra.extend(named.filter(|path| filter.takes(path) && !papers.have(path)));
         }
     }
     Ok(extra)
 }
 
 /// What the run reads and writes itself, as far as it lies in the tree: paths below its root.
-pub(super) fn papers(order: &Order, tree: &Tree, state: &Path) -> Vec<PathBuf> {
+pub(super) struct Papers(Vec<PathBuf>);
+
+impl Papers {
+    /// Whether a path is one of them, or in one.
+    pub(super) fn have(&self, path: &str) -> bool {
+        self.0.iter().any(|paper| Path::new(path).starts_with(paper))
+    }
+}
+
+/// What the run reads and writes itself.
+pub(super) fn papers(order: &Order, tree: &Tree, state: &Path) -> Papers {
     let mut papers = vec![state.to_owned()];
     if let List::File(list) = &order.list {
         papers.push(list.clone());
@@ -68,5 +80,6 @@ pub(super) fn papers(order: &Order, tree: &Tree, state: &Path) -> Vec<PathBuf> {
         whole.ok()?.strip_prefix(tree.path()).ok().map(Path::to_owned)
     };
     // The root itself would be everything.
-    papers.into_iter().filter_map(below).filter(|path| path != Path::new("")).collect()
+    let below = papers.into_iter().filter_map(below);
+    Papers(below.filter(|path| path != Path::new("")).collect())
 }

@@ -26,6 +26,7 @@ mod lines;
 mod linking;
 mod page;
 mod queues;
+mod removal;
 mod results;
 mod rows;
 mod survey;
@@ -187,11 +188,6 @@ impl Order {
     }
 }
 
-/// Most files that a run over so many entries may remove.
-fn most_removed(order: &Order, entries: u64) -> u64 {
-    order.max_delete.unwrap_or(crate::limits::DELETE_FILES_MIN.max(entries / 10))
-}
-
 /// Entries in flight, unless told otherwise (aria2's `-j` is 5, rclone's `--transfers` 4, curl's `-Z` 50).
 pub const JOBS_DEFAULT: NonZeroU16 = NonZeroU16::new(32).expect("proof: not 0");
 /// Connections to one host, unless told otherwise.
@@ -227,7 +223,7 @@ pub struct Sealed {
     pub standing: Standing,
     /// Files that were removed.
     pub deleted: u64,
-    /// Why nothing was removed, but for what was in the way of entries, although that was asked for.
+    /// Why nothing was removed, or nothing but what was in the way of entries, although that was asked for.
     pub not_deleted: Option<String>,
     /// Whether all that was written is on disk.
     pub durable: bool,

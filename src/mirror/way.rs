@@ -1,31 +1,25 @@
 //! What stands where the list has something else: a file in the place of a directory, or a directory in that
 //! of a file.
 //!
-//! Nothing else could make room for the entry, and a run in which an entry fails removes nothing: with
-//! `--delete` it goes before. Invariant: only regular files go, as many as may be removed in all, and none
-//! that the filters leave out or that are the run's own.
+//! Nothing else could make room for such an entry, and a run in which an entry fails removes nothing. So with
+//! `--delete` these entries are held back until all others are done (`removal`). Invariant: only regular files
+//! are in the way so that they may go, none that the filters leave out, and none that are the run's own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::extra::papers;
-use super::tally::Tally;
-use super::{Order, most_removed};
+use super::Order;
+use super::extra::{Papers, papers};
+use super::queues::{Filling, Queue, Task};
 use crate::catalog::Catalog;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::manifest::Filter;
 use crate::tree::Tree;
 
-/// Clears the way for entries.
+/// Knows what may go.
 pub(super) struct Way<'a> {
     tree: &'a Tree,
-    tally: &'a Tally,
     filter: Filter,
-    papers: Vec<PathBuf>,
-    is_dry: bool,
-    /// Files that may still go.
-    left: u64,
-    /// Files that went.
-    pub(super) removed: u64,
+    papers: Papers,
 }
 
 impl<'a> Way<'a> {
@@ -36,7 +30,6 @@ impl<'a> Way<'a> {
     pub(super) fn new(
         order: &Order,
         tree: &'a Tree,
-        tally: &'a Tally,
         state: &Path,
         catalog: &Catalog,
     ) -> Result<Option<Self>> {
@@ -45,35 +38,56 @@ impl<'a> Way<'a> {
             return Ok(None);
         }
         let (filter, papers) = (order.filter()?, papers(order, tree, state));
-        let (is_dry, left) = (order.dry_run, most_removed(order, catalog.len()));
-        Ok(Some(Self { tree, tally, filter, papers, is_dry, left, removed: 0 }))
+        Ok(Some(Self { tree, filter, papers }))
     }
 
-    /// Whether there is room for an entry now.
+    /// The files that are in the way of an entry, of which there may be none in a directory; `None` if one of
+    /// them may not go, or nothing is in the way.
+    pub(super) fn obstacles(&self, path: &str) -> Option<Vec<String>> {
+        // What cannot be looked at does not go either.
+        let files = self.tree.obstacles(path).ok().flatten()?;
+        let may_go = |file: &String| self.filter.takes(file) && !self.papers.have(file);
+        files.iter().all(may_go).then_some(files)
+    }
+}
+
+/// Entries without room: files of small records, so that memory does not grow with them.
+pub(super) struct Held {
+    filling: Filling,
+    count: u64,
+}
+
+/// What is held back.
+pub(super) struct Waiting {
+    queues: Vec<Queue>,
+    /// Entries.
+    pub(super) count: u64,
+}
+
+impl Held {
+    /// None yet; `directory` is where files without a name may be.
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { filling: Filling::new(directory), count: 0 }
+    }
+
+    pub(super) fn push(&mut self, task: &Task) -> std::io::Result<()> {
+        self.count += 1;
+        self.filling.push("", false, task)
+    }
+
+    pub(super) fn finish(self) -> std::io::Result<Waiting> {
+        Ok(Waiting { queues: self.filling.finish()?, count: self.count })
+    }
+}
+
+impl Waiting {
+    /// The next of them; `None` at the end.
     ///
     /// # Errors
-    /// If something cannot be removed.
-    pub(super) fn clear(&mut self, path: &str) -> Result<bool> {
-        let Some(files) = self.tree.obstacles(path)? else { return Ok(false) };
-        let count = crate::units::wide(files.len());
-        if count > self.left || !files.iter().all(|file| self.may_go(file)) {
-            return Ok(false);
-        }
-        if self.is_dry {
-            // They are among what is told to be removed at the end.
-            return Ok(true);
-        }
-        for file in &files {
-            self.tree.remove(file)?;
-            self.tally.gone(file)?;
-        }
-        self.tree.remove_hollow(path, &|directory| self.filter.enters(directory))?;
-        (self.left, self.removed) = (self.left - count, self.removed + count);
-        Ok(true)
-    }
-
-    fn may_go(&self, file: &str) -> bool {
-        let is_paper = self.papers.iter().any(|paper| Path::new(file).starts_with(paper));
-        self.filter.takes(file) && !is_paper
+    /// If they cannot be read.
+    pub(super) fn next(&mut self) -> Result<Option<Task>> {
+        let Some(queue) = self.queues.first_mut() else { return Ok(None) };
+        let unreadable = |error| Error::local("read", Path::new("a queue of the run"), error);
+        queue.small.next().map_err(unreadable)
     }
 }

@@ -57,7 +57,8 @@ fn put(tree: &Tree, path: &str, bytes: &[u8]) -> Result<Fingerprint> {
 
 fn walked(tree: &Tree) -> Vec<String> {
     let mut all = Vec::new();
-    tree.walk(&mut |path| all.push(String::from_utf8_lossy(path).into_owned())).unwrap();
+    let mut each = |path: &[u8]| all.push(String::from_utf8_lossy(path).into_owned());
+    tree.walk(&mut each, &|| Ok(())).unwrap();
     all.sort();
     all
 }

@@ -13,10 +13,16 @@ impl Tree {
     /// Tells every file, symbolic link and whatever else is no directory, in any order, but what is ours.
     ///
     /// # Errors
-    /// If a directory cannot be read: what is in it is unknown then.
-    pub(crate) fn walk(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+    /// If a directory cannot be read: what is in it is unknown then. Whatever `check` says, which is asked at
+    /// each directory.
+    pub(crate) fn walk(
+        &self,
+        each: &mut dyn FnMut(&[u8]),
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let mut left = vec![String::new()];
         while let Some(path) = left.pop() {
+            check()?;
             self.walk_one(&path, &mut left, each).map_err(|error| {
                 Error::local("read the directory", &self.path.join(Path::new(&path)), error)
             })?;
@@ -56,10 +62,16 @@ impl Tree {
     /// before it had a file to put there, leaves such.
     ///
     /// # Errors
-    /// If a directory cannot be read.
-    pub(crate) fn remove_hollow(&self, from: &str, may_go: &dyn Fn(&str) -> bool) -> Result<()> {
+    /// If a directory cannot be read. Whatever `check` says, which is asked at each directory.
+    pub(crate) fn remove_hollow(
+        &self,
+        from: &str,
+        may_go: &dyn Fn(&str) -> bool,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let (mut left, mut hollow) = (vec![from.to_owned()], Vec::new());
         while let Some(path) = left.pop() {
+            check()?;
             let (others, mut has_files) = (left.len(), false);
             match self.walk_one(&path, &mut left, &mut |_| has_files = true) {
                 Err(error) if is_none(&error) => continue,

@@ -15,6 +15,7 @@ mod lists;
 mod nginx;
 mod papers;
 mod readers;
+mod room;
 mod rough;
 mod runner;
 mod shared;
