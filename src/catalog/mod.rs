@@ -97,7 +97,10 @@ impl Builder {
     }
 
     /// Sorts, and turns away what cannot be beside what came before it.
-    pub(crate) fn finish(mut self) -> Result<Catalog> {
+    ///
+    /// # Errors
+    /// If a file cannot be written or read. Whatever `check` says, which is asked at each entry.
+    pub(crate) fn finish(mut self, check: &dyn Fn() -> Result<()>) -> Result<Catalog> {
         let directory = self.directory.clone();
         let failed = |error| failed(&directory, error);
         let sorter = std::mem::replace(&mut self.sorter, Sorter::new(&self.directory, 0));
@@ -107,6 +110,7 @@ impl Builder {
         let mut above: Vec<Above> = Vec::new();
         let mut duplicates = 0;
         while let Some(row) = sorted.next().map_err(failed)? {
+            check()?;
             let path_end = row.iter().position(|byte| *byte == 0).unwrap_or(row.len());
             let Some(entry) = get_entry(&mut Reader(&row[path_end + LINE_BYTES..])) else {
                 return Err(damaged(&self.directory));

@@ -31,7 +31,7 @@ fn build(entries: &[Entry]) -> (tempfile::TempDir, Catalog) {
     let directory = tempfile::tempdir().unwrap();
     let mut builder = Builder::new(directory.path()).unwrap();
     entries.iter().for_each(|entry| builder.push(Found::Entry(entry.clone())).unwrap());
-    (directory, builder.finish().unwrap())
+    (directory, builder.finish(&|| Ok(())).unwrap())
 }
 
 fn all(catalog: &Catalog) -> Vec<(u64, u64, Entry)> {

@@ -12,7 +12,7 @@ use super::crew::{Crew, Shared};
 use super::extra::extraneous;
 use super::hosts::Hosts;
 use super::large::Trials;
-use super::limit::Limit;
+use super::limit::{Limit, late, stopped};
 use super::lines::Lines;
 use super::linking::Linker;
 use super::removal::Removal;
@@ -55,7 +55,7 @@ pub(super) fn live(
             tree: &tree,
             tally: &tally,
             counts,
-            stopper,
+            limit: &limit,
             state: &place,
         },
         &mut snapshot,
@@ -92,13 +92,13 @@ pub(super) fn live(
             .limit_rate
             .map(|rate| Mutex::new(Throttle::new(rate, Instant::now()))),
     });
-    let mut ended = if is_work_left { fetch(&shared, begun) } else { Ok(()) };
+    let mut ended = if is_work_left { fetch(&shared) } else { Ok(()) };
     if let (Ok(()), Some(how), Some(twins)) = (&ended, order.dedupe, &compared.twins) {
-        ended = link(&shared, begun, Linker::new(&shared, twins, how, &place));
+        ended = link(&shared, Linker::new(&shared, twins, how, &place));
     }
     let mut removal = Removal::new(&shared, state.directory());
     if ended.is_ok() && compared.waiting.count > 0 {
-        ended = make_room(&shared, begun, &mut removal, compared.waiting);
+        ended = make_room(&shared, &mut removal, compared.waiting);
     }
     seal(&shared, removal, ended)
 }
@@ -156,9 +156,8 @@ fn check(order: &Order) -> Result<()> {
 }
 
 /// Runs the errands to their end, with a checkpoint now and then.
-fn fetch(shared: &Arc<Shared>, begun: Instant) -> Result<()> {
+fn fetch(shared: &Arc<Shared>) -> Result<()> {
     shared.counts.set_stage(Stage::Fetching);
-    let until = deadline(&shared.order.options, begun);
     let crew = Crew::start(shared)?;
     let (mut synced, mut is_late) = (Instant::now(), false);
     while !crew.is_over() {
@@ -166,7 +165,7 @@ fn fetch(shared: &Arc<Shared>, begun: Instant) -> Result<()> {
         if shared.stopper.is_stopped() {
             shared.hosts.close();
         }
-        if until.is_some_and(|until| Instant::now() >= until) && !is_late {
+        if shared.limit.is_late() && !is_late {
             is_late = true;
             shared.stopper.stop();
             shared.hosts.close();
@@ -189,34 +188,23 @@ fn fetch(shared: &Arc<Shared>, begun: Instant) -> Result<()> {
 }
 
 /// Links what waits for others of the same digest, and fetches what cannot be linked.
-fn link(shared: &Arc<Shared>, begun: Instant, mut linker: Linker<'_>) -> Result<()> {
-    let until = deadline(&shared.order.options, begun);
-    let check = || match until {
-        _ if shared.stopper.is_stopped() => Err(stopped()),
-        Some(until) if Instant::now() >= until => Err(late()),
-        _ => Ok(()),
-    };
+fn link(shared: &Arc<Shared>, mut linker: Linker<'_>) -> Result<()> {
     for pass in 1..=LINK_PASSES_MAX {
         if shared.hosts.is_closed() {
             return Ok(());
         }
-        let left = linker.pass(pass == LINK_PASSES_MAX, &check)?;
+        let left = linker.pass(pass == LINK_PASSES_MAX)?;
         if left.is_empty() {
             return Ok(());
         }
         shared.hosts.refill(left, shared.order.per_host.get())?;
-        fetch(shared, begun)?;
+        fetch(shared)?;
     }
     Ok(())
 }
 
 /// Fetches what has room only when something else has gone.
-fn make_room(
-    shared: &Arc<Shared>,
-    begun: Instant,
-    removal: &mut Removal<'_>,
-    waiting: Waiting,
-) -> Result<()> {
+fn make_room(shared: &Arc<Shared>, removal: &mut Removal<'_>, waiting: Waiting) -> Result<()> {
     if shared.hosts.is_closed() {
         return Ok(());
     }
@@ -227,15 +215,7 @@ fn make_room(
         return Ok(());
     }
     shared.hosts.refill(queues, shared.order.per_host.get())?;
-    fetch(shared, begun)
-}
-
-fn late() -> Error {
-    Error::new(Kind::TimedOut, "the time is over; run the same command again to continue")
-}
-
-fn stopped() -> Error {
-    Error::new(Kind::Interrupted, "stopped; run the same command again to continue")
+    fetch(shared)
 }
 
 /// Makes durable what there is, and says how it ended.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::counts::{Counts, Stage};
 use super::decide::{Need, decide};
+use super::limit::Limit;
 use super::queues::{Filling, Queue, Task};
 use super::results::Ending;
 use super::rows::Twins;
@@ -15,8 +16,7 @@ use super::twins::Gathering;
 use super::way::{Held, Waiting, Way};
 use super::{Order, Verify};
 use crate::catalog::{Catalog, Record, Snapshot};
-use crate::engine::Stopper;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::limits::ENTRY_LARGE_BYTES;
 use crate::manifest::Entry;
 use crate::tree::{Fingerprint, Tree};
@@ -28,7 +28,7 @@ pub(super) struct Comparison<'a> {
     pub(super) tree: &'a Tree,
     pub(super) tally: &'a Tally,
     pub(super) counts: &'a Counts,
-    pub(super) stopper: &'a Stopper,
+    pub(super) limit: &'a Limit,
     pub(super) state: &'a Path,
 }
 
@@ -49,21 +49,20 @@ pub(super) fn compare(
     snapshot: &mut Snapshot,
     tell: &mut dyn FnMut(&str, &str) -> Result<()>,
 ) -> Result<Compared> {
-    let Comparison { order, catalog, tree, tally, counts, stopper, state } = *about;
+    let Comparison { order, catalog, tree, tally, counts, limit, state } = *about;
     let unwritten = |error| Error::local("write", state, error);
     counts.set_stage(Stage::Comparing);
     let mut filling = Filling::new(state);
     let gathering = order.dedupe.map(|_| Gathering::new(state)).transpose();
     let mut gathering = gathering.map_err(unwritten)?;
-    catalog.bad_lines(&mut |bad| tally.bad_line(&bad))?;
+    catalog.bad_lines(&mut |bad| limit.check().and_then(|()| tally.bad_line(&bad)))?;
     let mut entries = catalog.entries();
     let mut absent = Absent::default();
     let (way, mut held) = (Way::new(order, tree, state, catalog)?, Held::new(state));
     while let Some((ordinal, position, entry)) = entries.next()? {
-        if ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
-            return Err(stopped());
-        }
+        limit.check()?;
         while let Some(record) = snapshot.before(&entry.path) {
+            limit.check()?;
             pass_over(order, gathering.as_mut(), &record).map_err(unwritten)?;
         }
         let record = snapshot.take(&entry.path);
@@ -99,13 +98,12 @@ pub(super) fn compare(
     let mut twins = None;
     if let Some(mut gathering) = gathering {
         while let Some(record) = snapshot.advance() {
+            limit.check()?;
             pass_over(order, Some(&mut gathering), &record).map_err(unwritten)?;
         }
-        let (mut tasks, waiting) = gathering.finish(order.dry_run).map_err(unwritten)?;
+        let (mut tasks, waiting) = gathering.finish(order.dry_run, &|| limit.check())?;
         while let Some(task) = tasks.next().map_err(unwritten)? {
-            if task.ordinal % STOP_EVERY == 0 && stopper.is_stopped() {
-                return Err(stopped());
-            }
+            limit.check()?;
             deal(about, &mut filling, &catalog.read_at(task.position)?, &task, tell)?;
         }
         twins = Some(waiting);
@@ -156,10 +154,6 @@ pub(super) fn queue(
     filling.push(&host(entry), is_large, task)
 }
 
-fn stopped() -> Error {
-    Error::new(Kind::Interrupted, "stopped while the directory was compared")
-}
-
 /// The directory that was last looked for in vain: what lies in it comes next, and is not looked for.
 #[derive(Default)]
 struct Absent(Option<String>);
@@ -195,6 +189,3 @@ fn host(entry: &Entry) -> String {
     let port = url.port_or_known_default().unwrap_or_default();
     format!("{}:{port}", url.host_str().unwrap_or_default())
 }
-
-/// Entries between two looks at whether to stop.
-const STOP_EVERY: u64 = 256;

@@ -114,6 +114,10 @@ impl Runner {
             }
             Err(trouble) => {
                 let kind = trouble.error.kind();
+                if kind == Kind::Interrupted {
+                    // It has no ending: the run is about to end.
+                    return shared.hosts.close();
+                }
                 if kind == Kind::NoSpace {
                     // Whatever comes next needs room too; the next run goes on from here.
                     return shared.hosts.fail(trouble.error);
@@ -355,31 +359,6 @@ impl Runner {
         let there = self.shared.tree.stat(&entry.path)?;
         Ok(Ending::Unchanged(there.map(|there| record(entry, &there, Some(version)))))
     }
-
-    /// Reads the file that is there; its record, if it has the digest of the list.
-    async fn hash(&self, entry: &Entry) -> Result<Option<Record>> {
-        let Some(there) = self.shared.tree.stat(&entry.path)? else { return Ok(None) };
-        if there.size <= wide(BUFFER_BYTES) {
-            // A thread of its own would take longer than the file.
-            return hash_there(&self.shared, entry, &there);
-        }
-        let (shared, entry) = (Arc::clone(&self.shared), entry.clone());
-        crate::aside::aside(move || hash_there(&shared, &entry, &there)).await
-    }
-}
-
-/// Reads a file that is there; its record, if it has the digest of the list.
-fn hash_there(shared: &Shared, entry: &Entry, there: &Fingerprint) -> Result<Option<Record>> {
-    let Some(wanted) = &entry.checksum else { return Ok(None) };
-    let is_right = digest_of(&shared.tree.read(&entry.path)?, wanted)
-        .map_err(|error| Error::local("read", entry.path.as_ref(), error))?;
-    if !is_right {
-        // Should no better file come, the next run must not believe what an earlier one knew.
-        shared.tally.gone(&entry.path)?;
-        return Ok(None);
-    }
-    // What was changed meanwhile has another fingerprint at the next look.
-    Ok(Some(record(entry, there, None)))
 }
 
 /// Which of the addresses of an entry is asked.
@@ -388,7 +367,7 @@ fn turn(claim: &Claim, entry: &Entry) -> usize {
 }
 
 /// Bytes of a body that are received, hashed and written at once.
-const BUFFER_BYTES: usize = 256 << 10;
+pub(super) const BUFFER_BYTES: usize = 256 << 10;
 /// Attempts to begin a large entry whose file somebody holds.
 const HELD_ATTEMPTS_MAX: u32 = 4;
 /// Attempts of one entry, however often its host wants it to come again.

@@ -129,11 +129,21 @@ impl<'a> Checking<'a> {
     }
 }
 
-/// Whether a file has a digest.
-pub(super) fn digest_of(file: &std::fs::File, wanted: &Checksum) -> std::io::Result<bool> {
+/// Whether a file has a digest. `goes_on` is asked before each read.
+///
+/// # Errors
+/// If the file cannot be read, or is not read to its end.
+pub(super) fn digest_of(
+    file: &std::fs::File,
+    wanted: &Checksum,
+    goes_on: &dyn Fn() -> bool,
+) -> std::io::Result<bool> {
     let mut hasher = Hasher::new(wanted.algo());
     let mut buffer = vec![0; DIGEST_READ_BYTES];
     loop {
+        if !goes_on() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
         match std::io::Read::read(&mut &*file, &mut buffer) {
             Ok(0) => return Ok(hasher.finish() == *wanted),
             Ok(count) => hasher.update(&buffer[..count]),

@@ -1,7 +1,8 @@
-//! How long a list may be read: until somebody stops the run, or its time is over.
+//! How long a run goes on: until somebody stops it, or its time is over.
 //!
-//! A list may come from a pipe that stays silent, or from a server that does. Invariant: whoever waits for
-//! more of a list also waits for the end of the run.
+//! A list may come from a pipe that stays silent, or from a server that does, and what is done for each of
+//! its entries may take long. Invariant: whoever waits for more of a list, or goes through it, also looks for
+//! the end of the run.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,7 +14,7 @@ use crate::engine::Stopper;
 use crate::error::{Error, Kind, Result};
 use crate::limits::RECEIVE_SLICE;
 
-/// What ends the reading of a list.
+/// What ends a run.
 #[derive(Clone)]
 pub(super) struct Limit {
     pub(super) stopper: Stopper,
@@ -21,16 +22,18 @@ pub(super) struct Limit {
 }
 
 impl Limit {
+    /// Whether the time of the run is over.
+    pub(super) fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
     /// # Errors
     /// If the run is to end.
     pub(super) fn check(&self) -> Result<()> {
         if self.stopper.is_stopped() {
             return Err(stopped());
         }
-        match self.until {
-            Some(until) if Instant::now() >= until => Err(late()),
-            _ => Ok(()),
-        }
+        if self.is_late() { Err(late()) } else { Ok(()) }
     }
 
     /// Waits until the run is to end; why.
@@ -74,10 +77,12 @@ impl Read for Heeding<'_> {
     }
 }
 
-fn stopped() -> Error {
-    Error::new(Kind::Interrupted, "stopped while the list was read")
+/// Somebody has stopped the run.
+pub(super) fn stopped() -> Error {
+    Error::new(Kind::Interrupted, "stopped; run the same command again to continue")
 }
 
-fn late() -> Error {
-    Error::new(Kind::TimedOut, "the time was over before the list was read")
+/// The time of the run is over.
+pub(super) fn late() -> Error {
+    Error::new(Kind::TimedOut, "the time is over; run the same command again to continue")
 }

@@ -69,12 +69,8 @@ impl<'a> Linker<'a> {
     /// the last.
     ///
     /// # Errors
-    /// Whatever ends the run: the disk is full, the books cannot be written, or `check` says so.
-    pub(super) fn pass(
-        &mut self,
-        is_last: bool,
-        check: &dyn Fn() -> Result<()>,
-    ) -> Result<Vec<Queue>> {
+    /// Whatever ends the run: the disk is full, the books cannot be written, or it is to end.
+    pub(super) fn pass(&mut self, is_last: bool) -> Result<Vec<Queue>> {
         if self.twins.count() > 0 {
             self.shared.counts.set_stage(Stage::Linking);
         }
@@ -84,7 +80,7 @@ impl<'a> Linker<'a> {
             while end < self.twins.count() && !self.at(end)?.is_first {
                 end += 1;
             }
-            self.group(start..end, is_last, check)?;
+            self.group(start..end, is_last)?;
             start = end;
         }
         let filling = std::mem::replace(&mut self.filling, Filling::new(self.state));
@@ -92,12 +88,7 @@ impl<'a> Linker<'a> {
     }
 
     /// Goes through the rows of one digest.
-    fn group(
-        &mut self,
-        rows: Range<u64>,
-        is_last: bool,
-        check: &dyn Fn() -> Result<()>,
-    ) -> Result<()> {
+    fn group(&mut self, rows: Range<u64>, is_last: bool) -> Result<()> {
         if !self.recognize(rows.clone())? {
             return Ok(());
         }
@@ -110,7 +101,6 @@ impl<'a> Linker<'a> {
             if !self.is_waiting(&member) || (rest_waits && !is_last) {
                 continue;
             }
-            check()?;
             let entry = self.shared.catalog.read_at(member.position)?;
             let made = match &mut origin {
                 Some(origin) => self.make(origin, &entry, &member)?,
@@ -294,7 +284,9 @@ impl<'a> Linker<'a> {
         }
     }
 
+    /// A row, unless the run is to end: each is looked at a few times.
     fn at(&self, row: u64) -> Result<Row> {
+        self.shared.limit.check()?;
         self.twins.at(row).map_err(unreadable)
     }
 

@@ -26,11 +26,14 @@ mod lines;
 mod linking;
 mod page;
 mod queues;
+mod reading;
 mod removal;
 mod results;
 mod rows;
 mod survey;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod twins;
 mod way;
 

@@ -37,9 +37,7 @@ pub(super) fn catalog(
     let filter = order.filter()?;
     let mut builder = Builder::new(state)?;
     let mut each = |found: Found| -> Result<()> {
-        if limit.stopper.is_stopped() {
-            limit.check()?;
-        }
+        limit.check()?;
         match &found {
             Found::Entry(entry) if !filter.takes(&entry.path) => Ok(()),
             Found::Doubt(doubt) => {
@@ -77,7 +75,7 @@ pub(super) fn catalog(
     };
     // Whoever was stopped at it could not read on.
     read.map_err(|error| limit.check().err().unwrap_or(error))?;
-    builder.finish()
+    builder.finish(&|| limit.check())
 }
 
 /// The list cannot be opened.

@@ -13,6 +13,7 @@ use super::decide::Need;
 use super::queues::{Task, decode, encode};
 use super::rows::{Class, Member, NO_PRINT, Paths, Twins, Writing, member, row};
 use crate::catalog::{Proof, Record};
+use crate::error::{Error, Result};
 use crate::limits::SORT_BYTES_MAX;
 use crate::manifest::Entry;
 use crate::sorting::{Sorted, Sorter};
@@ -113,34 +114,46 @@ impl Gathering {
 
     /// Sorts: what is to be done, and what waits. Where it is only to be told, what waits for a file of
     /// another is among what is to be done.
-    pub(super) fn finish(mut self, is_told: bool) -> io::Result<(Tasks, Twins)> {
-        let mut writing = Writing::new(&self.state)?;
+    ///
+    /// # Errors
+    /// If a file cannot be written or read. Whatever `check` says, which is asked at each entry.
+    pub(super) fn finish(
+        mut self,
+        is_told: bool,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<(Tasks, Twins)> {
+        let state = self.state.clone();
+        let failed = |error| Error::local("use", &state, error);
+        let mut writing = Writing::new(&self.state).map_err(failed)?;
         let digests = std::mem::replace(&mut self.digests, Sorter::new(&self.state, 0));
         // Where all is right, nothing has to be linked.
         if self.has_need {
-            let (mut sorted, mut grouping) = (digests.finish()?, Grouping::default());
+            let mut sorted = digests.finish().map_err(failed)?;
+            let mut grouping = Grouping::default();
             // The first of a digest, until it is certain whether there are others.
             let mut first = None;
-            while let Some(row) = sorted.next()? {
+            while let Some(row) = sorted.next().map_err(failed)? {
+                check()?;
                 let Some((digest, member)) = member(row) else {
-                    return Err(io::Error::other("a sorted row of the run is damaged"));
+                    return Err(failed(io::Error::other("a sorted row of the run is damaged")));
                 };
                 let (is_first, role) = grouping.role(digest, &member);
                 if is_first {
-                    self.add_member(first.replace(member), Role::Alone)?;
+                    self.add_member(first.replace(member), Role::Alone).map_err(failed)?;
                     writing.begin(member);
                     continue;
                 }
                 if role != Role::Apart {
-                    self.add_member(first.take(), Role::Leads)?;
-                    writing.add(&member)?;
+                    self.add_member(first.take(), Role::Leads).map_err(failed)?;
+                    writing.add(&member).map_err(failed)?;
                 }
                 let is_left = role == Role::Waits && !is_told;
-                self.add_member((!is_left).then_some(member), role)?;
+                self.add_member((!is_left).then_some(member), role).map_err(failed)?;
             }
-            self.add_member(first, Role::Alone)?;
+            self.add_member(first, Role::Alone).map_err(failed)?;
         }
-        Ok((Tasks(self.tasks.finish()?), writing.finish(self.paths)?))
+        let tasks = Tasks(self.tasks.finish().map_err(failed)?);
+        Ok((tasks, writing.finish(self.paths).map_err(failed)?))
     }
 }
 
@@ -271,7 +284,7 @@ mod tests {
             let task = Task { ordinal, position: ordinal * 100, need };
             gathering.take(&entry(given), &task, Some(&there(given))).unwrap();
         }
-        let (mut tasks, twins) = gathering.finish(false).unwrap();
+        let (mut tasks, twins) = gathering.finish(false, &|| Ok(())).unwrap();
         let mut needs = BTreeMap::new();
         let mut last = None;
         while let Some(task) = tasks.next().unwrap() {

@@ -165,3 +165,26 @@ fn a_dry_run_can_be_terminated() {
     started.finish().assert_code(143);
     drop(pipe);
 }
+
+#[test]
+fn a_run_that_reads_a_large_file_can_be_ended() {
+    // So much that nobody reads it in this test, and takes no room.
+    let bytes: u64 = 1 << 40;
+    for (args, code) in [(&["--max-time", "1"][..], 75), (&[], 143)] {
+        let place = Place::new();
+        place.put("tree/huge", "").put("log", "");
+        let huge = std::fs::File::options().write(true).open(place.tree("huge")).unwrap();
+        huge.set_len(bytes).unwrap();
+        let digest = "a".repeat(64);
+        let row = format!("http://127.0.0.1:1/huge\thuge\t{bytes}\t{digest}\n");
+        place.put("list.tsv", format!("url\tpath\tsize\tsha256\n{row}"));
+        let started = place.start(&[&["list.tsv"], args].concat());
+        place.wait_until(|| place.tree(".ringpull/results.jsonl.new").exists());
+        if code == 143 {
+            started.signal(Signal::TERM);
+        }
+        let ended = started.finish();
+        ended.assert_code(code);
+        assert_eq!(ended.events.last().unwrap()["sealed"], false);
+    }
+}
