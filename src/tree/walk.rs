@@ -51,9 +51,9 @@ impl Tree {
         }
     }
 
-    /// Removes a directory and those below it in which nothing is and which `may_go`, and those above that are
-    /// empty by that; `from` is a path, or empty for the root. A run that was killed between two removals, or
-    /// before it had a file to put there, leaves such.
+    /// Removes a directory and those below it in which nothing is and which `may_go`, and those above that
+    /// are empty by that; `from` is a path, or empty for the root. A run that was killed between two
+    /// removals, or before it had a file to put there, leaves such.
     ///
     /// # Errors
     /// If a directory cannot be read.
