@@ -276,12 +276,12 @@ impl Fetch {
     /// Whether each block is hashed from memory in its turn, and none read back: where the server answers at
     /// once, or one lane brings all in order.
     ///
-    /// A mapped file keeps its windows for late blocks.
+    /// A mapped file keeps its windows for late blocks. A file with several addresses does without: one of them
+    /// may want to be left alone for seconds, and the rest must be free to run ahead of its blocks.
     fn hashes_in_turn(&self, shape: &Shape) -> bool {
         let is_in_order = self.is_single() || shape.manner == Manner::OneStream;
-        self.options.checksum.is_some()
-            && (shape.is_prompt || is_in_order)
-            && self.options.write != Write::Mmap
+        let is_even = shape.is_prompt && self.options.alternates.is_empty();
+        self.options.checksum.is_some() && (is_even || is_in_order) && self.options.write != Write::Mmap
     }
 
     fn write(&self, in_turn: bool) -> sink::Manner {

@@ -57,9 +57,9 @@ impl Tree {
         }
     }
 
-    /// Removes a directory and those below it in which nothing is and which `may_go`, and those above that are
-    /// empty by that; `from` is a path, or empty for the root. A run that was killed between two removals, or
-    /// before it had a file to put there, leaves such.
+    /// Removes a directory and those below it in which nothing is and which `may_go`, and those above that
+    /// are empty by that; `from` is a path, or empty for the root. A run that was killed between two
+    /// removals, or before it had a file to put there, leaves such.
     ///
     /// # Errors
     /// If a directory cannot be read. Whatever `check` says, which is asked at each directory.
