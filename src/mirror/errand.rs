@@ -13,8 +13,7 @@ use url::Url;
 use super::crew::Shared;
 use super::decide::{Known, Need};
 use super::evidence::{
-    Checking, blame, check_file, check_size, condition, digest_of, is_same, is_worth_another, lost,
-    record,
+    Checking, blame, check_file, check_size, condition, is_same, is_worth_another, lost, record,
 };
 use super::hosts::Claim;
 use super::page::{Asker, Heard, Patience, Trouble, receive};
@@ -28,7 +27,7 @@ use crate::io::{Io, Received};
 use crate::limits::{ENTRY_LARGE_BYTES, RECEIVE_SLICE};
 use crate::manifest::Entry;
 use crate::retry::{self, Decision, Policy};
-use crate::tree::{Draft, Fingerprint};
+use crate::tree::Draft;
 use crate::units::{narrow, wide};
 use crate::wire::{Http2, Response, Route};
 
