@@ -281,7 +281,9 @@ impl Fetch {
     fn hashes_in_turn(&self, shape: &Shape) -> bool {
         let is_in_order = self.is_single() || shape.manner == Manner::OneStream;
         let is_even = shape.is_prompt && self.options.alternates.is_empty();
-        self.options.checksum.is_some() && (is_even || is_in_order) && self.options.write != Write::Mmap
+        self.options.checksum.is_some()
+            && (is_even || is_in_order)
+            && self.options.write != Write::Mmap
     }
 
     fn write(&self, in_turn: bool) -> sink::Manner {
