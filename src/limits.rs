@@ -192,6 +192,11 @@ pub const DIGEST_QUEUE: usize = 4;
 /// are short then, since no lane may be further ahead than there is memory. At this wait and 1 Gbit/s the
 /// gaps between them cost one or two percent, and who receives 10 Gbit/s waits for SHA-256 anyway.
 pub const IN_TURN_WAIT_MAX: Duration = Duration::from_millis(2);
+/// Bytes over which it is measured how fast those come that nobody reads.
+pub const UNREAD_LAP_BYTES: usize = 1 << 20;
+/// Longest time for that many with which a connection wakes us once a block: 100 MB/s. Below that, being woken
+/// for less costs nothing that shows.
+pub const UNREAD_LAP_MAX: Duration = Duration::from_millis(10);
 /// Bytes read at once when a file is read back for its digest.
 pub const DIGEST_READ_BYTES: usize = 1 << 20;
 /// Chunks that wait for the caller of `Downloader::start`.

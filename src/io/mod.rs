@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::net::TcpStream;
 
@@ -144,6 +145,10 @@ impl Socket {
         let received = match received {
             Ok(Received::Nothing) if is_unread => {
                 self.low_water.give_up(self.held.as_fd()).map(|()| Received::Nothing)
+            }
+            Ok(Received::Bytes(count)) if is_unread => {
+                self.low_water.note(count, Instant::now());
+                Ok(Received::Bytes(count))
             }
             received => received,
         };
