@@ -169,6 +169,8 @@ pub const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
 /// The same of all streams of a connection: at 100 ms it bounds one to 160 MB/s. Memory is taken for what has
 /// come and waits for its task, which writes it at once.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 16 << 20;
+/// Bytes that are asked of a socket at once where a head and a body of some KiB are expected together.
+pub const NEAR_READ_BYTES: usize = 16 << 10;
 /// Age beyond which an idle connection is not used again; servers commonly close after 60 to 75 s.
 pub const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
 /// Bytes in front of the one asked for that are received in vain: caches answer ranges that begin at their
@@ -194,8 +196,8 @@ pub const DIGEST_QUEUE: usize = 4;
 pub const IN_TURN_WAIT_MAX: Duration = Duration::from_millis(2);
 /// Bytes over which it is measured how fast those come that nobody reads.
 pub const UNREAD_LAP_BYTES: usize = 1 << 20;
-/// Longest time for that many with which a connection wakes us once a block: 100 MB/s. Below that, being woken
-/// for less costs nothing that shows.
+/// Longest time for that many with which a connection wakes us once a block: 100 MB/s. Below that, being
+/// woken for less costs nothing that shows.
 pub const UNREAD_LAP_MAX: Duration = Duration::from_millis(10);
 /// Bytes read at once when a file is read back for its digest.
 pub const DIGEST_READ_BYTES: usize = 1 << 20;

@@ -276,8 +276,8 @@ impl Fetch {
     /// Whether each block is hashed from memory in its turn, and none read back: where the server answers at
     /// once, or one lane brings all in order.
     ///
-    /// A mapped file keeps its windows for late blocks. A file with several addresses does without: one of them
-    /// may want to be left alone for seconds, and the rest must be free to run ahead of its blocks.
+    /// A mapped file keeps its windows for late blocks. A file with several addresses does without: one of
+    /// them may want to be left alone for seconds, and the others must be free to run ahead of its blocks.
     fn hashes_in_turn(&self, shape: &Shape) -> bool {
         let is_in_order = self.is_single() || shape.manner == Manner::OneStream;
         let is_even = shape.is_prompt && self.options.alternates.is_empty();

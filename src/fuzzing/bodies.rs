@@ -7,7 +7,7 @@ use super::Input;
 use crate::error::{Kind, Result};
 use crate::gate::{self, Ask, Framing, Head, Verdict};
 use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, INTERIM_MAX};
-use crate::wire::playback::{Played, play};
+use crate::wire::playback::{Played, play, play_near};
 
 /// A response, in the parts that the first line tells; each of its bytes is the length of one.
 pub fn head(bytes: &[u8]) {
@@ -48,14 +48,21 @@ pub fn chunked(bytes: &[u8]) {
     body_is(&played, &stream[head_bytes..]);
 }
 
-/// Plays a stream in its parts and at once: what a client makes of it must not depend on that.
+/// Plays a stream in its parts and at once, to hyper alone and on a connection that stays with its thread:
+/// what a client makes of it must not depend on that.
 fn play_both(cuts: &[u8], stream: &[u8]) -> Result<Played> {
     let whole = play(&[stream], 4096);
-    if cuts.is_empty() {
-        return whole;
-    }
-    let parted = play(&parts(cuts, stream), 1 + usize::from(cuts[0]));
-    match (&whole, &parted) {
+    are_same(&whole, &play_near(&[stream], 4096));
+    let Some(first) = cuts.first() else { return whole };
+    let parts = parts(cuts, stream);
+    let parted = play(&parts, 1 + usize::from(*first));
+    are_same(&whole, &parted);
+    are_same(&parted, &play_near(&parts, 1 + usize::from(*first)));
+    parted
+}
+
+fn are_same(one: &Result<Played>, other: &Result<Played>) {
+    match (one, other) {
         (Ok(one), Ok(other)) => {
             assert_eq!((one.status, one.http), (other.status, other.http));
             assert_eq!((&one.headers, one.head_bytes), (&other.headers, other.head_bytes));
@@ -70,9 +77,8 @@ fn play_both(cuts: &[u8], stream: &[u8]) -> Result<Played> {
         (Err(one), Err(other)) => {
             assert!(one.kind().is_transient() && other.kind().is_transient(), "{one}, or {other}");
         }
-        (one, other) => panic!("at once {one:?}, in parts {other:?}"),
+        (one, other) => panic!("{one:?}, or {other:?}"),
     }
-    parted
 }
 
 /// Cuts a stream: each byte of `cuts` is the length of a part, again and again.

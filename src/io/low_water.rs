@@ -33,8 +33,8 @@ impl LowWater {
         Self { bytes: Cell::new(1), is_fast: Cell::new(false), lap: Cell::new((Instant::now(), 0)) }
     }
 
-    /// Raises the mark to `bytes`, all of which must be on their way, or lowers it where they come slowly; the
-    /// kernel keeps it below half of the receive buffer. A failure only costs wake-ups.
+    /// Raises the mark to `bytes`, all of which must be on their way, or lowers it where they come slowly.
+    /// The kernel keeps it below half of the receive buffer. A failure only costs wake-ups.
     pub(super) fn raise(&self, socket: BorrowedFd<'_>, bytes: usize) {
         let bytes = if self.is_fast.get() { bytes } else { 1 };
         let _ = self.set(socket, libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX));

@@ -62,18 +62,13 @@ pub(super) fn live(
         tell,
     )?;
     if order.dry_run {
-        let extra = match order.delete {
-            true => extraneous(order, &catalog, &tree, &place, &limit)?,
-            false => Vec::new(),
-        };
-        extra.iter().try_for_each(|path| tell("delete", path))?;
+        if order.delete {
+            let extra = extraneous(order, &catalog, &tree, &place, &limit)?;
+            extra.iter().try_for_each(|path| tell("delete", path))?;
+        }
         counts.set_stage(Stage::Done);
-        return Ok(Sealed {
-            standing: counts.standing(),
-            deleted: 0,
-            not_deleted: None,
-            durable: false,
-        });
+        let standing = counts.standing();
+        return Ok(Sealed { standing, deleted: 0, not_deleted: None, durable: false });
     }
     let is_work_left = !compared.queues.is_empty();
     let shared = Arc::new(Shared {

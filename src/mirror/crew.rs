@@ -23,7 +23,7 @@ use crate::options::IoChoice;
 use crate::tempo::Tempo;
 use crate::throttle::Throttle;
 use crate::tree::Tree;
-use crate::wire::Http2;
+use crate::wire::Near;
 
 /// What all errands of a run share.
 pub(super) struct Shared {
@@ -155,9 +155,9 @@ fn work(shared: &Arc<Shared>, thread: usize, runners: usize) {
 
 async fn run(io: Io, shared: Arc<Shared>, thread: usize, runners: usize) {
     let mut all = tokio::task::JoinSet::new();
-    let http2 = shared.order.http2.then(Rc::<Http2>::default);
+    let near = Near::new(shared.order.http2);
     for _ in 0..runners {
-        let runner = Runner::new(io.clone(), Arc::clone(&shared), thread, http2.clone());
+        let runner = Runner::new(io.clone(), Arc::clone(&shared), thread, Rc::clone(&near));
         all.spawn_local(runner.run());
     }
     while let Some(ended) = all.join_next().await {

@@ -29,14 +29,14 @@ use crate::manifest::Entry;
 use crate::retry::{self, Decision, Policy};
 use crate::tree::Draft;
 use crate::units::{narrow, wide};
-use crate::wire::{Http2, Response, Route};
+use crate::wire::{Near, Response, Route};
 
 /// One of those who run errands, with its memory.
 pub(super) struct Runner {
     io: Io,
     pub(super) shared: Arc<Shared>,
     thread: usize,
-    http2: Option<Rc<Http2>>,
+    near: Rc<Near>,
     buffer: Option<Block>,
 }
 
@@ -52,13 +52,8 @@ enum Done {
 }
 
 impl Runner {
-    pub(super) fn new(
-        io: Io,
-        shared: Arc<Shared>,
-        thread: usize,
-        http2: Option<Rc<Http2>>,
-    ) -> Self {
-        Self { io, shared, thread, http2, buffer: None }
+    pub(super) fn new(io: Io, shared: Arc<Shared>, thread: usize, near: Rc<Near>) -> Self {
+        Self { io, shared, thread, near, buffer: None }
     }
 
     /// Runs errands until there are none.
@@ -214,7 +209,7 @@ impl Runner {
             options: &self.shared.order.options,
             counts: &self.shared.counts,
             tempo: self.shared.tempo.as_deref(),
-            http2: self.http2.as_deref(),
+            near: Some(&self.near),
         };
         // That nothing has changed since a date says nothing of a file that somebody else has put there, nor
         // of its size: then the answer has to name both.

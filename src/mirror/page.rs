@@ -1,5 +1,6 @@
 //! One question and its answer, redirects followed; and a whole page kept in memory, as indexes are.
 
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +14,7 @@ use crate::io::{Io, Received};
 use crate::limits::{INDEX_BYTES_MAX, RECEIVE_SLICE};
 use crate::options::Options;
 use crate::tempo::Tempo;
-use crate::wire::{Http2, Request, Response, Route};
+use crate::wire::{Near, Request, Response, Route};
 
 /// What a server answered.
 pub(super) enum Heard {
@@ -46,8 +47,8 @@ pub(super) struct Asker<'a> {
     pub(super) counts: &'a Counts,
     /// How often a host may be asked; `None` for as often as it answers.
     pub(super) tempo: Option<&'a Mutex<Tempo>>,
-    /// The HTTP/2 connections of this thread, if it may have some.
-    pub(super) http2: Option<&'a Http2>,
+    /// The connections of this thread, if it keeps its own.
+    pub(super) near: Option<&'a Rc<Near>>,
 }
 
 impl Asker<'_> {
@@ -69,8 +70,8 @@ impl Asker<'_> {
             };
             self.wait_for_turn(route).await;
             self.counts.add_request();
-            let response = match self.http2 {
-                Some(http2) => client.ask_together(http2, self.io, &request).await?,
+            let response = match self.near {
+                Some(near) => client.ask_near(near, self.io, &request).await?,
                 None => client.ask(self.io, &request, None).await?,
             };
             let status = response.status;

@@ -1,8 +1,8 @@
 //! What goes with `--delete`, and when.
 //!
-//! Invariant: nothing is removed before the list has been read to its end and every entry that can come without
-//! that is done and on disk, nor where all that the list does not have is more than may go. What is in the way
-//! of entries goes first, then they are fetched, and when they too are done the rest goes.
+//! Invariant: nothing is removed before the list has been read to its end and every entry that can come
+//! without that is done and on disk, nor where all that the list does not have is more than may go. What is
+//! in the way of entries goes first, then they are fetched, and when they too are done the rest goes.
 
 use std::path::Path;
 

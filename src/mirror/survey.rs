@@ -122,7 +122,7 @@ fn walk(
                     options: &options,
                     counts: &counts,
                     tempo: tempo.as_deref(),
-                    http2: None,
+                    near: None,
                 };
                 let ended = tokio::select! {
                     biased;

@@ -1,5 +1,7 @@
 //! The client: identity, TLS and time limits of all connections, and the idle ones among them.
 
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use super::conn::Conn;
 use super::dial::{self, Dial};
 use super::head::{self, Exchange};
 use super::idle::{Idle, Key};
+use super::near::{self, Heads, Near};
 use super::route::RedirectRule;
 use super::{Body, Request, Response, Route, framed, raw, tls};
 use crate::error::{Error, Kind, Result};
@@ -115,16 +118,28 @@ impl Client {
         let dial = self.dial(request.route, receive_buffer);
         let conn = dial::dial(&dial, self.tls_for(request.route)?).await?;
         let remote = conn.remote();
-        match self.exchange(io, conn, request, key).await {
-            Ok(response) => Ok(Response { is_fresh: true, ..response }),
-            Err(failure) => {
-                if matches!(failure.error.kind(), Kind::Reset | Kind::Stall) {
-                    // It lets us connect and does not answer: another address of the name may.
-                    dial.experience.failed(&dial.name(), remote);
-                }
-                Err(failure.error)
+        first(&dial, remote, self.exchange(io, conn, request, key).await)
+    }
+
+    /// As [`Self::ask`], over HTTP/1.1 and connections that stay with their thread.
+    pub(super) async fn ask_over(
+        &self,
+        near: &Rc<Near>,
+        io: &Io,
+        request: &Request<'_>,
+    ) -> Result<Response> {
+        let key = Key::new(request.route, None);
+        for _ in 0..limits::STALE_CONNECTIONS_MAX {
+            let Some(conn) = near.take(&key) else { break };
+            match self.exchange_near(near, io, conn, request, key.clone()).await {
+                Err(failure) if failure.nothing_came => {}
+                done => return done.map_err(|failure| failure.error),
             }
         }
+        let dial = self.dial(request.route, None);
+        let conn = dial::dial(&dial, self.tls_for(request.route)?).await?;
+        let remote = conn.remote();
+        first(&dial, remote, self.exchange_near(near, io, conn, request, key).await)
     }
 
     /// Closes the idle connections if hardly a descriptor is free: the end of a download needs a few, and
@@ -170,16 +185,41 @@ impl Client {
     ) -> std::result::Result<Response, head::Failure> {
         let remote = conn.remote();
         let http_request = self.http_request(request)?;
-        let Exchange { response, driver, view, head_bytes, waited } =
-            head::exchange(conn, http_request, request.head_timeout).await?;
-        let (head, incoming) = response.into_parts();
-        let body = match raw::length(head.status, &head.headers) {
-            Some(length) => Body::Raw(raw::Raw::take_over(io, driver, incoming, length)?),
-            None => Body::Framed(Box::new(framed::Framed::new(driver, &view, incoming))),
-        };
-        let (status, http, headers) = (head.status, head.version, head.headers);
-        let is_fresh = false;
-        Ok(Response { status, http, headers, remote, head_bytes, waited, is_fresh, body, key })
+        let exchange = head::exchange(conn, http_request, request.head_timeout).await?;
+        Ok(respond(io, exchange, remote, key)?)
+    }
+
+    pub(super) async fn exchange_near(
+        &self,
+        near: &Rc<Near>,
+        io: &Io,
+        conn: Conn,
+        request: &Request<'_>,
+        key: Key,
+    ) -> std::result::Result<Response, head::Failure> {
+        let remote = conn.remote();
+        let http_request = self.http_request(request)?;
+        let near = Some(Rc::clone(near));
+        match near::exchange(conn, http_request, request.head_timeout).await? {
+            Heads::Odd(exchange) => Ok(Response { near, ..respond(io, *exchange, remote, key)? }),
+            Heads::Plain { head, conn, front, waited } => {
+                let near::Head { status, headers, length, bytes: head_bytes } = head;
+                let body = Body::Raw(raw::Raw::new(io, conn, front, head_bytes, length)?);
+                let (http, is_fresh) = (http::Version::HTTP_11, false);
+                Ok(Response {
+                    status,
+                    http,
+                    headers,
+                    remote,
+                    head_bytes,
+                    waited,
+                    is_fresh,
+                    body,
+                    key,
+                    near,
+                })
+            }
+        }
     }
 
     pub(crate) fn http_request(
@@ -225,6 +265,37 @@ impl Client {
         let config = Arc::new(tls::config(&self.0.settings.tls, home)?);
         Ok(Arc::clone(cell.get_or_init(|| config)))
     }
+}
+
+/// The response to the first request on a connection.
+fn first(
+    dial: &Dial<'_>,
+    remote: SocketAddr,
+    done: std::result::Result<Response, head::Failure>,
+) -> Result<Response> {
+    match done {
+        Ok(response) => Ok(Response { is_fresh: true, ..response }),
+        Err(failure) => {
+            if matches!(failure.error.kind(), Kind::Reset | Kind::Stall) {
+                // It lets us connect and does not answer: another address of the name may.
+                dial.experience.failed(&dial.name(), remote);
+            }
+            Err(failure.error)
+        }
+    }
+}
+
+/// The response whose head hyper has read.
+fn respond(io: &Io, exchange: Exchange, remote: SocketAddr, key: Key) -> Result<Response> {
+    let Exchange { response, driver, view, head_bytes, waited } = exchange;
+    let (head, incoming) = response.into_parts();
+    let body = match raw::length(head.status, &head.headers) {
+        Some(length) => Body::Raw(raw::Raw::take_over(io, driver, incoming, length)?),
+        None => Body::Framed(Box::new(framed::Framed::new(driver, &view, incoming))),
+    };
+    let (status, http, headers) = (head.status, head.version, head.headers);
+    let (is_fresh, near) = (false, None);
+    Ok(Response { status, http, headers, remote, head_bytes, waited, is_fresh, body, key, near })
 }
 
 /// Path and query as they go into the request line (RFC 9112 section 3.2.1); `None` beyond 64 KiB.

@@ -3,8 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -16,11 +18,35 @@ pub(crate) struct Conn {
     tcp: TcpStream,
     tls: Option<Box<Tls>>,
     remote: SocketAddr,
+    replay: Option<Box<Replay>>,
+}
+
+/// An answer that was read already, for one who will send its request once more.
+struct Replay {
+    bytes: Vec<u8>,
+    used: usize,
+    /// The request has been sent again, and was swallowed.
+    is_asked: bool,
+    /// Who read before that: hyper looks whether an idle connection is silent.
+    reader: Option<Waker>,
 }
 
 impl Conn {
     pub(super) fn new(tcp: TcpStream, tls: Option<Box<Tls>>, remote: SocketAddr) -> Self {
-        Self { tcp, tls, remote }
+        Self { tcp, tls, remote, replay: None }
+    }
+
+    /// Has the next request not sent, and answered by these bytes and what comes behind them.
+    pub(super) fn replay(&mut self, bytes: Vec<u8>) {
+        let replay = Replay { bytes, used: 0, is_asked: false, reader: None };
+        self.replay = Some(Box::new(replay));
+    }
+
+    /// Whether nothing came on an idle connection. A byte or an end before anything was asked means that it is
+    /// of no use (RFC 9112 section 9.2).
+    pub(super) fn is_quiet(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(rustix::net::recv(&self.tcp, &mut [0], flags), Err(Errno::WOULDBLOCK))
     }
 
     /// Whether the server has chosen HTTP/2 in the handshake.
@@ -37,6 +63,17 @@ impl Conn {
     }
 }
 
+impl Replay {
+    /// Gives some of the bytes; false if there are no more.
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let left = &self.bytes[self.used..];
+        let count = left.len().min(buffer.remaining());
+        buffer.put_slice(&left[..count]);
+        self.used += count;
+        count > 0
+    }
+}
+
 impl AsyncRead for Conn {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -44,7 +81,17 @@ impl AsyncRead for Conn {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         fault::check("read head")?;
-        let Self { tcp, tls, .. } = &mut *self;
+        let Self { tcp, tls, replay, .. } = &mut *self;
+        if let Some(replayed) = replay {
+            if !replayed.is_asked {
+                replayed.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if replayed.give(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+            *replay = None;
+        }
         match tls {
             Some(tls) => tls.poll_read(tcp, cx, buffer),
             None => Pin::new(tcp).poll_read(cx, buffer),
@@ -59,7 +106,12 @@ impl AsyncWrite for Conn {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         fault::check("write request")?;
-        let Self { tcp, tls, .. } = &mut *self;
+        let Self { tcp, tls, replay, .. } = &mut *self;
+        if let Some(replay) = replay {
+            replay.is_asked = true;
+            replay.reader.take().into_iter().for_each(Waker::wake);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         match tls {
             Some(tls) => tls.poll_write(tcp, cx, bytes),
             None => Pin::new(tcp).poll_write(cx, bytes),

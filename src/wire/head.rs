@@ -21,7 +21,7 @@ use hyper::client::conn::http1::{self, Connection};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 
-use self::scan::{HeadScan, TooLarge};
+pub(super) use self::scan::{HeadScan, TooLarge};
 use super::conn::Conn;
 use crate::error::{Error, Escaped, Kind};
 use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
@@ -87,14 +87,15 @@ pub(super) async fn exchange(
             Err(Error::new(Kind::Protocol, "the end of the response head is ambiguous").into())
         }
         Ok(Err(error)) => Err(failure(&error, view.seen.get())),
-        Err(_) => {
-            let after = crate::units::show_time(timeout);
-            let message = format!("the server did not answer within {after}");
-            Err(Error::new(Kind::Stall, message)
-                .hint("raise --stall-timeout if it is just slow")
-                .into())
-        }
+        Err(_) => Err(late(timeout).into()),
     }
+}
+
+/// No answer came in time.
+pub(super) fn late(timeout: Duration) -> Error {
+    let after = crate::units::show_time(timeout);
+    Error::new(Kind::Stall, format!("the server did not answer within {after}"))
+        .hint("raise --stall-timeout if it is just slow")
 }
 
 /// Exchanges the heads; `None` if hyper has all of the final head and sees no end of it.
@@ -129,26 +130,36 @@ async fn send(
 fn failure(error: &hyper::Error, seen: usize) -> Failure {
     let cause = std::error::Error::source(error);
     let io_cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
-    let too_large = io_cause
-        .and_then(io::Error::get_ref)
-        .is_some_and(|inner| inner.downcast_ref::<TooLarge>().is_some());
-    let alert = io_cause.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
-    let error = if let Some(rustls::Error::AlertReceived(alert)) = alert {
-        Error::new(Kind::Tls, format!("the server refuses the TLS connection: {alert:?}"))
-            .hint("does it want a client certificate? see --cert and --key")
-    } else if too_large {
-        Error::new(Kind::Protocol, "the response head is larger than any honest one")
-    } else if error.is_parse() {
+    let inner = io_cause.and_then(io::Error::get_ref);
+    if inner.is_some_and(|inner| inner.downcast_ref::<TooLarge>().is_some()) {
+        let message = "the response head is larger than any honest one";
+        return Error::new(Kind::Protocol, message).into();
+    }
+    if error.is_parse() {
         let why = error.to_string();
-        Error::new(Kind::Protocol, format!("the answer is not HTTP/1: {}", Escaped(&why)))
-    } else if let Some(cause) = io_cause {
-        let why = crate::error::reason(cause);
-        Error::new(Kind::Reset, format!("the connection broke before the answer: {why}"))
-    } else {
-        Error::new(Kind::Reset, "the server closed the connection before it answered")
-    };
-    let nothing_came = seen == 0 && error.kind() == Kind::Reset;
-    Failure { error, nothing_came }
+        let message = format!("the answer is not HTTP/1: {}", Escaped(&why));
+        return Error::new(Kind::Protocol, message).into();
+    }
+    match io_cause {
+        Some(cause) => broken(cause, seen == 0),
+        None => {
+            let message = "the server closed the connection before it answered";
+            Failure { error: Error::new(Kind::Reset, message), nothing_came: seen == 0 }
+        }
+    }
+}
+
+/// The connection failed before the head was whole.
+pub(super) fn broken(cause: &io::Error, nothing_came: bool) -> Failure {
+    let alert = cause.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(rustls::Error::AlertReceived(alert)) = alert {
+        let message = format!("the server refuses the TLS connection: {alert:?}");
+        let hint = "does it want a client certificate? see --cert and --key";
+        return Error::new(Kind::Tls, message).hint(hint).into();
+    }
+    let why = crate::error::reason(cause);
+    let message = format!("the connection broke before the answer: {why}");
+    Failure { error: Error::new(Kind::Reset, message), nothing_came }
 }
 
 /// Finds the end of a final head, as [`HeadOnly`] does, in bytes that came at once.

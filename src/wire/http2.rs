@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -26,8 +26,9 @@ use tokio::sync::Mutex;
 use super::client::Client;
 use super::conn::Conn;
 use super::framed::Framed;
-use super::head::Failure;
+use super::head::{Failure, late};
 use super::idle::Key;
+use super::near::Near;
 use super::turns::Turns;
 use super::{Body, Request, Response};
 use crate::error::{Error, Escaped, Kind, Result};
@@ -126,24 +127,24 @@ impl Open {
 }
 
 impl Client {
-    /// Sends a request over HTTP/2 if the server speaks it, else as [`Client::ask`]; waits for the head.
+    /// Sends a request over a connection of this thread, HTTP/2 if it may and the server speaks it, and waits
+    /// for the head of its response; else as [`Client::ask`].
     ///
     /// Dropping the future gives the exchange up, and no other on its connection.
-    pub(crate) async fn ask_together(
+    pub(crate) async fn ask_near(
         &self,
-        http2: &Http2,
+        near: &Rc<Near>,
         io: &Io,
         request: &Request<'_>,
     ) -> Result<Response> {
-        if request.route.url().scheme() != "https" {
-            return self.ask(io, request, None).await;
-        }
+        let http2 = near.http2.as_ref().filter(|_| request.route.url().scheme() == "https");
+        let Some(http2) = http2 else { return self.ask_over(near, io, request).await };
         let key = Key::new(request.route, None);
         let state = http2.state(&key);
         let mut tries = 0;
         loop {
-            let Some(open) = self.open(&state, request, &key).await? else {
-                return self.ask(io, request, None).await;
+            let Some(open) = self.open(&state, near, request, &key).await? else {
+                return self.ask_over(near, io, request).await;
             };
             let (is_fresh, mark) = (open.is_fresh, Rc::clone(&open.mark));
             let failed = match self.exchange_over(open, request, key.clone()).await {
@@ -170,6 +171,7 @@ impl Client {
     async fn open(
         &self,
         state: &Mutex<State>,
+        near: &Near,
         request: &Request<'_>,
         key: &Key,
     ) -> Result<Option<Open>> {
@@ -190,7 +192,7 @@ impl Client {
             if conn.speaks_http2() {
                 return Open::over(conn).await.map(Some);
             }
-            self.keep(key.clone(), conn);
+            near.keep(key.clone(), conn);
             Ok(None)
         };
         let opened = opened.await;
@@ -231,7 +233,19 @@ impl Client {
         let (status, http, headers) = (head.status, head.version, head.headers);
         let body = Body::Stream(Box::new(Framed::of_stream(incoming, turn)));
         let waited = start.elapsed();
-        Ok(Response { status, http, headers, remote, head_bytes, waited, is_fresh, body, key })
+        let near = None;
+        Ok(Response {
+            status,
+            http,
+            headers,
+            remote,
+            head_bytes,
+            waited,
+            is_fresh,
+            body,
+            key,
+            near,
+        })
     }
 
     /// As over HTTP/1.1, but that the URL is whole and tells the host (RFC 9113 section 8.3.1).
@@ -288,12 +302,6 @@ impl Failed {
     fn new(error: Error, sequel: Sequel) -> Self {
         Self { failure: error.into(), sequel }
     }
-}
-
-fn late(timeout: Duration) -> Error {
-    let after = crate::units::show_time(timeout);
-    Error::new(Kind::Stall, format!("the server did not answer within {after}"))
-        .hint("raise --stall-timeout if it is just slow")
 }
 
 /// What a failure before the head means (RFC 9113 sections 7 and 8.7).

@@ -1,5 +1,5 @@
 //! Asks and fills: one HTTP/1.1 exchange at a time over TCP or TLS, its body straight into blocks; and, for
-//! many small answers, HTTP/2 ([`Client::ask_together`]).
+//! many small answers, connections that stay with their thread, or HTTP/2 ([`Client::ask_near`]).
 //!
 //! [`Client::ask`] dials or takes an idle connection, lets hyper send the request and parse the head, and
 //! returns a [`Response`] whose body is received by the thread's own backend. It judges nothing: that is
@@ -14,6 +14,7 @@ mod framed;
 mod head;
 mod http2;
 mod idle;
+mod near;
 #[cfg(any(test, fuzzing, feature = "internals"))]
 pub(crate) mod playback;
 mod raw;
@@ -27,11 +28,12 @@ pub use client::Client;
 pub(crate) use dial::has_run_out;
 #[cfg(feature = "internals")]
 pub(crate) use head::head_end;
-pub(crate) use http2::Http2;
+pub(crate) use near::Near;
 pub(crate) use route::Route;
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
@@ -68,6 +70,8 @@ pub(crate) struct Response {
     pub(crate) is_fresh: bool,
     body: Body,
     key: idle::Key,
+    /// Where its connection belongs, if that is not the client's pool.
+    near: Option<Rc<Near>>,
 }
 
 enum Body {
@@ -121,8 +125,10 @@ impl Response {
             // Its connection serves others already.
             Body::Stream(_) => None,
         };
-        if let Some(conn) = conn {
-            client.keep(self.key, conn);
+        match (conn, self.near) {
+            (Some(conn), Some(near)) => near.keep(self.key, conn),
+            (Some(conn), None) => client.keep(self.key, conn),
+            (None, _) => {}
         }
     }
 

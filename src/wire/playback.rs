@@ -18,7 +18,7 @@ use url::Url;
 
 use super::conn::Conn;
 use super::idle::Key;
-use super::{Client, Request, Response, Route};
+use super::{Client, Near, Request, Response, Route};
 use crate::block::{Block, Place};
 use crate::error::{Error, Kind, Result};
 use crate::io::{Io, Received};
@@ -47,6 +47,16 @@ pub(crate) struct Played {
 /// # Errors
 /// What the exchange of heads fails with.
 pub(crate) fn play(parts: &[&[u8]], block_bytes: usize) -> Result<Played> {
+    play_over(parts, block_bytes, None)
+}
+
+/// As [`play`], on a connection that stays with its thread.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn play_near(parts: &[&[u8]], block_bytes: usize) -> Result<Played> {
+    play_over(parts, block_bytes, Some(Near::new(false)))
+}
+
+fn play_over(parts: &[&[u8]], block_bytes: usize, near: Option<Rc<Near>>) -> Result<Played> {
     let failed = |error: std::io::Error| Error::new(Kind::Internal, error.to_string());
     let exchange = async {
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
@@ -55,7 +65,7 @@ pub(crate) fn play(parts: &[&[u8]], block_bytes: usize) -> Result<Played> {
         let ours = TcpStream::from_std(StdTcp::from(OwnedFd::from(ours))).map_err(failed)?;
         let answer = answer(theirs, parts);
         // The reader stands first, so that it sees every part by itself.
-        futures_util::future::join(receive(ours, block_bytes), answer).await.0
+        futures_util::future::join(receive(ours, block_bytes, near), answer).await.0
     };
     RUNTIME.with(|runtime| match runtime {
         Ok(runtime) => runtime.block_on(exchange),
@@ -84,7 +94,7 @@ async fn answer(mut socket: UnixStream, parts: &[&[u8]]) -> UnixStream {
     socket
 }
 
-async fn receive(tcp: TcpStream, block_bytes: usize) -> Result<Played> {
+async fn receive(tcp: TcpStream, block_bytes: usize, near: Option<Rc<Near>>) -> Result<Played> {
     let url = Url::parse("http://a.test/f").map_err(|_| Error::new(Kind::Internal, "no URL"))?;
     let route = Route::new(url.clone(), &url);
     let client = Client::builder().build()?;
@@ -93,7 +103,11 @@ async fn receive(tcp: TcpStream, block_bytes: usize) -> Result<Played> {
     let (condition, past_caches) = (None, false);
     let request = Request { route: &route, range, condition, past_caches, head_timeout: PATIENCE };
     let io = Io::Epoll(Rc::default());
-    let response = client.exchange(&io, conn, &request, Key::new(&route, None)).await;
+    let key = Key::new(&route, None);
+    let response = match &near {
+        Some(near) => client.exchange_near(near, &io, conn, &request, key).await,
+        None => client.exchange(&io, conn, &request, key).await,
+    };
     Ok(read(response.map_err(|failure| failure.error)?, block_bytes).await)
 }
 

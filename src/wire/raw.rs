@@ -56,9 +56,20 @@ impl Raw {
         let Some((conn, front)) = driver.into_parts() else {
             return Err(Error::new(Kind::Protocol, "the end of the response head is ambiguous"));
         };
+        Self::new(io, conn, front, 0, length)
+    }
+
+    /// Gives the socket of a connection to the backend. Of the `front`, that much has been used.
+    pub(super) fn new(
+        io: &Io,
+        conn: Conn,
+        front: Vec<u8>,
+        front_used: usize,
+        length: u64,
+    ) -> Result<Self> {
         let (tcp, tls, _) = conn.into_parts();
         let socket = io.adopt(tcp).map_err(broken)?;
-        Ok(Self { socket, tls, front, front_used: 0, left: length })
+        Ok(Self { socket, tls, front, front_used, left: length })
     }
 
     /// Body bytes still to come.

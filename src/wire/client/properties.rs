@@ -22,7 +22,7 @@ fn sent(client: &Client, url: &Url) -> Result<Vec<u8>> {
     let asked = Request { route: &route, range, condition, past_caches, head_timeout };
     let request = client.http_request(&asked)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    Ok(runtime.block_on(async {
+    runtime.block_on(async {
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
         let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
         let mut asking = Box::pin(async { sender.send_request(request).await.map(|_| ()) });
@@ -39,8 +39,9 @@ fn sent(client: &Client, url: &Url) -> Result<Vec<u8>> {
         drop((asking, connection));
         let mut bytes = Vec::new();
         theirs.read_to_end(&mut bytes).await.unwrap();
-        bytes
-    }))
+        assert_eq!(shown(&near::encode(&client.http_request(&asked)?)), shown(&bytes));
+        Ok(bytes)
+    })
 }
 
 /// The target and the fields of the only request in `bytes`.

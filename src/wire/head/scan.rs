@@ -4,7 +4,7 @@ use crate::limits::{HEAD_BYTES_MAX, INTERIM_MAX};
 
 /// The heads exceed the bounds on bytes or on interim responses.
 #[derive(Debug)]
-pub(super) struct TooLarge;
+pub(crate) struct TooLarge;
 
 impl std::fmt::Display for TooLarge {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -18,7 +18,7 @@ impl std::error::Error for TooLarge {}
 /// lines before a status line are skipped, and interim responses (1xx, except 101) are followed by another
 /// head.
 #[derive(Default)]
-pub(super) struct HeadScan {
+pub(crate) struct HeadScan {
     bytes: usize,
     interim: u32,
     /// Lines of the current head so far.
@@ -30,7 +30,7 @@ pub(super) struct HeadScan {
 
 impl HeadScan {
     /// Takes the next bytes; returns how many of them belong to heads once the final head has ended.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, TooLarge> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, TooLarge> {
         for (at, byte) in bytes.iter().enumerate() {
             match byte {
                 b'\n' if self.line > 0 => (self.lines, self.line) = (self.lines + 1, 0),

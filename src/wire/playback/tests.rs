@@ -3,10 +3,29 @@
 
 use proptest::prelude::*;
 
-use super::play;
-use crate::error::Kind;
+use super::{Played, play_near};
+use crate::error::{Kind, Result};
+use crate::limits::HEAD_FIELDS_MAX;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Plays to both who read heads; they must agree.
+fn play(parts: &[&[u8]], block_bytes: usize) -> Result<Played> {
+    let (apart, near) = (super::play(parts, block_bytes), play_near(parts, block_bytes));
+    match (&apart, &near) {
+        (Ok(apart), Ok(near)) => {
+            assert_eq!((apart.status, apart.http), (near.status, near.http));
+            assert_eq!((&apart.headers, apart.head_bytes), (&near.headers, near.head_bytes));
+            assert_eq!(apart.body, near.body);
+            let kinds =
+                [apart, near].map(|played| played.broken.as_ref().map(|error| error.kind()));
+            assert_eq!(kinds[0], kinds[1]);
+        }
+        (Err(apart), Err(near)) => assert_eq!(apart.kind(), near.kind(), "{apart}, or near {near}"),
+        (apart, near) => panic!("{apart:?}, or near {near:?}"),
+    }
+    near
+}
 
 /// A body, and one way to write it in chunks.
 fn bodies() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
@@ -96,4 +115,54 @@ fn an_end_that_only_one_reader_sees_is_a_broken_head_at_once() {
     let at_once = play(&[stream], 9).unwrap_err();
     let in_parts = play(&stream.chunks(1).collect::<Vec<_>>(), 9).unwrap_err();
     assert_eq!([at_once.kind(), in_parts.kind()], [Kind::Protocol; 2], "{in_parts}");
+}
+
+#[test]
+fn both_readers_of_heads_accept_and_refuse_the_same() {
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 4",
+        "HTTP/1.1 200\r\nContent-Length: 4",
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 4",
+        "HTTP/1.1 999 \r\nContent-Length: 4",
+        "HTTP/1.1 099 Low\r\nContent-Length: 4",
+        "HTTP/1.1 1000 High\r\nContent-Length: 4",
+        "HTTP/1.1 304 Not Modified\r\nETag: \"x\"",
+        "HTTP/1.1 204 No Content",
+        "HTTP/1.1 101 Switching Protocols\r\nContent-Length: 4",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4",
+        "HTTP/1.0 200 OK\r\nContent-Length: 4",
+        "HTTP/2 200 OK\r\nContent-Length: 4",
+        "http/1.1 200 OK\r\nContent-Length: 4",
+        "ICY 200 OK\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 3",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4, 4",
+        "HTTP/1.1 200 OK\r\nContent-Length: +4",
+        "HTTP/1.1 200 OK\r\nContent-Length : 4",
+        "HTTP/1.1 200 OK\r\n Content-Length: 4",
+        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK\r\nX\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK\r\nX: \u{7f}\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK\r\nX: \u{e9}\r\nContent-Length: 4",
+        "HTTP/1.1 200 O\u{e9}K\r\nContent-Length: 4",
+        "HTTP/1.1 200 O\rK\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip",
+        "HTTP/1.1 200 OK\nContent-Length: 4",
+        "\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4",
+        " HTTP/1.1 200 OK\r\nContent-Length: 4",
+        "HTTP/1.1 200 OK",
+        "",
+    ] {
+        for body in ["body", "bod", "body and more"] {
+            let _ = play(&[head.as_bytes(), b"\r\n\r\n", body.as_bytes()], 3);
+            let _ = play(&[format!("{head}\r\n\r\n{body}").as_bytes()], 3);
+        }
+        let _ = play(&[head.as_bytes()], 3);
+    }
+    for count in [HEAD_FIELDS_MAX, HEAD_FIELDS_MAX + 1] {
+        let head = format!("HTTP/1.1 204 N\r\n{}\r\n", "X: y\r\n".repeat(count));
+        assert_eq!(play(&[head.as_bytes()], 3).is_ok(), count == HEAD_FIELDS_MAX);
+    }
 }
