@@ -2,8 +2,9 @@
 //! of a file.
 //!
 //! Nothing else could make room for such an entry, and a run in which an entry fails removes nothing. So with
-//! `--delete` these entries are held back until all others are done (`removal`). Invariant: only regular files
-//! are in the way so that they may go, none that the filters leave out, and none that are the run's own.
+//! `--delete` these entries are held back until all others are done (`removal`). Invariant: only regular
+//! files are in the way so that they may go, none that the filters leave out, and none that are the run's
+//! own.
 
 use std::path::Path;
 

@@ -42,8 +42,8 @@ impl Conn {
         self.replay = Some(Box::new(replay));
     }
 
-    /// Whether nothing came on an idle connection. A byte or an end before anything was asked means that it is
-    /// of no use (RFC 9112 section 9.2).
+    /// Whether nothing came on an idle connection. A byte or an end before anything was asked means that it
+    /// is of no use (RFC 9112 section 9.2).
     pub(super) fn is_quiet(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         matches!(rustix::net::recv(&self.tcp, &mut [0], flags), Err(Errno::WOULDBLOCK))

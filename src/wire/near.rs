@@ -137,7 +137,7 @@ async fn ask(conn: &mut Conn, request: &http::Request<Empty<Bytes>>) -> io::Resu
     }
 }
 
-/// The request as RFC 9112 section 3 has it. The names and values of an [`http::HeaderMap`] have no line ends.
+/// The request as RFC 9112 section 3 has it. Names and values of an [`http::HeaderMap`] have no line ends.
 pub(super) fn encode(request: &http::Request<Empty<Bytes>>) -> Vec<u8> {
     let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
     for (name, value) in request.headers() {
