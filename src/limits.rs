@@ -171,6 +171,21 @@ pub const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
 pub const HTTP2_CONNECTION_WINDOW: u32 = 16 << 20;
 /// Bytes that are asked of a socket at once where a head and a body of some KiB are expected together.
 pub const NEAR_READ_BYTES: usize = 16 << 10;
+/// Requests that may wait for each other's answers on one HTTP/1.1 connection: as many as are in flight of a
+/// thread by default, and one more read.
+pub const PIPELINE_DEPTH_MAX: usize = 8;
+/// The longest body that is waited for in such a line; whoever is behind a long one waits in vain.
+pub const PIPELINED_BODY_MAX: u64 = 64 << 10;
+/// Bytes that are asked of a socket at once where several answers are expected.
+pub const PIPELINE_READ_BYTES: usize = 64 << 10;
+/// Origins that a thread has such lines to, beside those in use.
+pub const PIPELINE_ORIGINS_MAX: usize = 64;
+/// Pause between two answers in a line beyond which several connections are faster.
+pub const PIPELINE_PAUSE: Duration = Duration::from_millis(2);
+/// Time without a byte after which those who wait in line ask over connections of their own.
+pub const PIPELINE_PATIENCE: Duration = Duration::from_secs(2);
+/// Time for which an origin that was not fast this way is asked over several connections only.
+pub const PIPELINE_DOUBT: Duration = Duration::from_secs(60);
 /// Age beyond which an idle connection is not used again; servers commonly close after 60 to 75 s.
 pub const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
 /// Bytes in front of the one asked for that are received in vain: caches answer ranges that begin at their

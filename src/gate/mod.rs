@@ -22,6 +22,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::error::{Error, Kind};
 
+pub(crate) use self::body::is_keep_alive;
 pub(crate) use self::refusal::may_have_expired;
 pub(crate) use self::version::Version;
 

@@ -1,35 +1,28 @@
 //! One entry from its first question to its place in the tree.
 //!
-//! Small bodies are received into one buffer, hashed while they are there, and written in one piece through
-//! the page cache; what is large goes to the engine, which splits it over lanes. Invariant: a name in the
-//! tree gets only a file whose length is what the server and the list said and whose digest is the one of the
-//! list.
+//! What is small is received here ([`super::delivery`]); what is large goes to the engine, which splits it
+//! over lanes. Invariant: what a failure says of an entry, and what it says of a host, is judged apart.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use url::Url;
-
 use super::crew::Shared;
-use super::decide::{Known, Need};
+use super::decide::Need;
 use super::evidence::{
-    Checking, blame, check_file, check_size, condition, is_same, is_worth_another, lost, record,
+    Checking, blame, check_file, check_size, condition, is_same, is_worth_another, lost,
 };
-use super::hosts::Claim;
-use super::page::{Asker, Heard, Patience, Trouble, receive};
+use super::host::Claim;
+use super::page::{Asker, Heard, Trouble};
 use super::results::Ending;
-use crate::block::{Block, Place};
+use crate::block::Block;
 use crate::catalog::Record;
 use crate::courtesy::{Ended, Verdict};
 use crate::error::{Error, Kind, Result};
-use crate::gate::{Answer, Version};
-use crate::io::{Io, Received};
-use crate::limits::{ENTRY_LARGE_BYTES, RECEIVE_SLICE};
+use crate::io::Io;
+use crate::limits::{PIPELINED_BODY_MAX, RECEIVE_SLICE};
 use crate::manifest::Entry;
 use crate::retry::{self, Decision, Policy};
-use crate::tree::Draft;
-use crate::units::{narrow, wide};
-use crate::wire::{Near, Response, Route};
+use crate::wire::{Near, Route};
 
 /// One of those who run errands, with its memory.
 pub(super) struct Runner {
@@ -37,11 +30,11 @@ pub(super) struct Runner {
     pub(super) shared: Arc<Shared>,
     thread: usize,
     near: Rc<Near>,
-    buffer: Option<Block>,
+    pub(super) buffer: Option<Block>,
 }
 
 /// What an attempt came to.
-enum Done {
+pub(super) enum Done {
     Ended(Ending),
     /// The file that is there is the one: nobody was asked.
     IsRight(Record),
@@ -204,17 +197,19 @@ impl Runner {
         let turn = turn(claim, entry);
         let home = self.shared.order.home(entry);
         let mut route = Route::new(entry.urls[turn].clone(), home);
+        // That nothing has changed since a date says nothing of a file that somebody else has put there, nor
+        // of its size: then the answer has to name both.
+        // Validators of one address say nothing of another.
+        let condition = known.filter(|known| known.is_recorded && turn == 0).and_then(condition);
+        let is_checked = !past_caches && condition.is_none() && self.may_wait_in_line(entry);
         let asker = Asker {
             io: &self.io,
             options: &self.shared.order.options,
             counts: &self.shared.counts,
             tempo: self.shared.tempo.as_deref(),
             near: Some(&self.near),
+            is_checked,
         };
-        // That nothing has changed since a date says nothing of a file that somebody else has put there, nor
-        // of its size: then the answer has to name both.
-        // Validators of one address say nothing of another.
-        let condition = known.filter(|known| known.is_recorded && turn == 0).and_then(condition);
         let heard = asker.ask(&mut route, condition, past_caches).await?;
         if self.shared.order.is_walk() {
             check_file(&entry.urls[turn], route.url())?;
@@ -228,7 +223,12 @@ impl Runner {
                 }
             },
             Heard::Body(answer, response) => {
-                self.body(entry, route.url(), known, answer, *response).await
+                let done = self.body(claim, entry, route.url(), known, answer, *response).await;
+                let is_wrong = |trouble: &Trouble| trouble.error.kind() == Kind::Digest;
+                if is_checked && done.as_ref().is_err_and(is_wrong) {
+                    self.near.doubt(&route);
+                }
+                done
             }
             Heard::Empty(version) => {
                 check_size(entry, Some(0))?;
@@ -248,110 +248,11 @@ impl Runner {
         }
     }
 
-    /// Takes a body, unless it is the version that is there.
-    async fn body(
-        &mut self,
-        entry: &Entry,
-        from: &Url,
-        known: Option<&Known>,
-        answer: Answer,
-        response: Response,
-    ) -> Result<Done, Trouble> {
-        let shared = Arc::clone(&self.shared);
-        check_size(entry, answer.version.size)?;
-        if let Some(known) = known
-            && let Some(there) = shared.tree.stat(&entry.path)?
-            && is_same(known, &answer.version, &there)
-        {
-            // It does not say 304, and means it.
-            response.drain(&shared.order.options.client, RECEIVE_SLICE).await;
-            return Ok(Done::Ended(self.unchanged(entry, Some(&answer.version))?));
-        }
-        if let (Some(size), Some(most)) = (answer.version.size, shared.order.options.max_filesize)
-            && size > most
-        {
-            let message = format!("the file has {size} bytes, and --max-filesize allows {most}");
-            return Err(Error::new(Kind::Refused, message).into());
-        }
-        let is_split = shared.order.is_split(entry);
-        if is_split && answer.version.size.is_some_and(|size| size > ENTRY_LARGE_BYTES) {
-            return Ok(Done::IsLarge);
-        }
-        self.receive(entry, from, &answer, response).await
-    }
-
-    async fn receive(
-        &mut self,
-        entry: &Entry,
-        from: &Url,
-        answer: &Answer,
-        mut response: Response,
-    ) -> Result<Done, Trouble> {
-        let shared = Arc::clone(&self.shared);
-        let options = &shared.order.options;
-        let place = Place { index: 0, offset: 0, length: BUFFER_BYTES };
-        let mut block = self.buffer.take().unwrap_or_else(|| Block::own(place));
-        block.clear();
-        let draft = shared.tree.create(&entry.path)?;
-        let mut checking = Checking::new(entry);
-        let (mut at, mut is_over) = (0, false);
-        let mut patience = Patience::new(options.stall_timeout);
-        while !is_over {
-            let left = answer.length.map_or(u64::MAX, |length| length - at - wide(block.filled()));
-            let room = wide(block.wanted() - block.filled()).min(left);
-            if room > 0 {
-                let max = shared.throttle(narrow(room)).await;
-                let filled = block.filled();
-                let result;
-                (result, block) = receive(&mut response, block, max, &mut patience).await;
-                shared.give_back(max - (block.filled() - filled));
-                is_over = result? == Received::End;
-                shared.counts.add_bytes(from, wide(block.filled() - filled));
-            }
-            is_over |= answer.length == Some(at + wide(block.filled()));
-            if is_over || block.is_full() {
-                checking.update(block.bytes());
-                draft.write_all_at(block.bytes(), at)?;
-                at += wide(block.filled());
-                block.clear();
-            }
-            if entry.size.is_some_and(|size| at + wide(block.filled()) > size) {
-                check_size(entry, Some(at + wide(block.filled())))?;
-            }
-        }
-        self.buffer = Some(block);
-        if answer.length.is_some_and(|length| length != at) {
-            let message = "the server ended the body before the length it had announced";
-            return Err(Error::new(Kind::Reset, message).into());
-        }
-        if answer.reusable {
-            response.recycle(&options.client);
-        }
-        check_size(entry, Some(at))?;
-        Ok(Done::Ended(self.publish(entry, &answer.version, draft, checking, at)?))
-    }
-
-    /// Gives a whole file its name.
-    fn publish(
-        &self,
-        entry: &Entry,
-        version: &Version,
-        draft: Draft<'_>,
-        checking: Checking<'_>,
-        size: u64,
-    ) -> Result<Ending, Trouble> {
-        checking.finish()?;
-        let modified = entry.modified.or_else(|| version.modified());
-        let there = self.shared.tree.publish(draft, &entry.path, modified)?;
-        debug_assert_eq!(there.size, size);
-        Ok(Ending::Fetched(record(entry, &there, Some(version))))
-    }
-
-    /// The file that is there is the one; what the server said of it now is kept.
-    fn unchanged(&self, entry: &Entry, version: Option<&Version>) -> Result<Ending, Trouble> {
-        let Some(version) = version else { return Ok(Ending::Unchanged(None)) };
-        let there = self.shared.tree.stat(&entry.path)?;
-        Ok(Ending::Unchanged(there.map(|there| record(entry, &there, Some(version)))))
+    /// Whether the answer may come behind others: it is small, and held against a digest. What comes this way
+    /// is not held back by a rate.
+    fn may_wait_in_line(&self, entry: &Entry) -> bool {
+        let is_small = entry.size.is_some_and(|size| size <= PIPELINED_BODY_MAX);
+        is_small && entry.checksum.is_some() && self.shared.throttle.is_none()
     }
 }
 
@@ -360,8 +261,6 @@ fn turn(claim: &Claim, entry: &Entry) -> usize {
     usize::try_from(claim.attempts).unwrap_or(0) % entry.urls.len()
 }
 
-/// Bytes of a body that are received, hashed and written at once.
-pub(super) const BUFFER_BYTES: usize = 256 << 10;
 /// Attempts to begin a large entry whose file somebody holds.
 const HELD_ATTEMPTS_MAX: u32 = 4;
 /// Attempts of one entry, however often its host wants it to come again.

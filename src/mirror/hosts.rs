@@ -1,15 +1,15 @@
 //! Who is asked next: hosts take turns, each as fast as it bears, and what failed waits for its time.
 
-use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::queues::{Queue, Task};
-use crate::courtesy::{Courtesy, Ended, Permit, Verdict};
+use super::host::{Claim, Host, Ready, Waiting};
+use super::queues::Queue;
+use crate::courtesy::{Ended, Permit, Verdict};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{LARGE_AT_ONCE, WAITING_MAX};
+use crate::limits::LARGE_AT_ONCE;
 
 /// The hosts of a run.
 pub(super) struct Hosts {
@@ -22,48 +22,14 @@ struct Inner {
     hosts: Vec<Host>,
     /// Whose turn it is.
     turn: usize,
+    /// Claims that have not ended.
     in_flight: usize,
     large_in_flight: usize,
-    /// Claims of each thread.
+    /// Claims of each thread that wait for their hosts.
     by_thread: Vec<usize>,
     /// Why no more is begun.
     closed: bool,
     failure: Option<Error>,
-}
-
-struct Host {
-    queue: Queue,
-    /// What the queues give next.
-    large: Option<Task>,
-    small: Option<Task>,
-    /// Entries that turned out to be large.
-    turned_large: VecDeque<(Task, u32)>,
-    waiting: BinaryHeap<Waiting>,
-    courtesy: Courtesy,
-    /// What it failed with when it could not be reached last.
-    broken: Kind,
-}
-
-/// An entry that waits for its next attempt.
-struct Waiting {
-    due: Instant,
-    task: Task,
-    attempts: u32,
-    is_large: bool,
-}
-
-/// An entry to be seen to.
-pub(super) struct Claim {
-    pub(super) task: Task,
-    /// Attempts that have failed.
-    pub(super) attempts: u32,
-    pub(super) is_large: bool,
-    /// Connections that may be used.
-    pub(super) connections: u16,
-    /// What the host has been given up for: the entry fails for that without a request.
-    pub(super) lost: Option<Kind>,
-    host: usize,
-    thread: usize,
 }
 
 /// What to do next.
@@ -140,20 +106,24 @@ impl Hosts {
         self.changed.iter().for_each(Notify::notify_waiters);
     }
 
+    /// All of an answer has come: its host may be asked for more while the entry is written.
+    pub(super) fn answered(&self, claim: &Claim) {
+        if claim.is_answered.replace(true) {
+            return;
+        }
+        self.inner().leave(claim, Ended::Good);
+        // Whoever is done here writes first, and asks then.
+        self.changed[claim.thread].notify_one();
+    }
+
     /// An entry has come to its end, or to the end of an attempt: what that says of its host.
     pub(super) fn ended(&self, claim: &Claim, ended: Ended) -> Verdict {
         let mut inner = self.inner();
         inner.in_flight -= 1;
-        inner.by_thread[claim.thread] -= 1;
         inner.large_in_flight -= usize::from(claim.is_large);
-        let courtesy = &mut inner.hosts[claim.host].courtesy;
-        let now = Instant::now();
-        for _ in 1..claim.connections {
-            courtesy.ended(Ended::Unasked, now);
-        }
-        match claim.lost {
-            Some(_) => Verdict::Final,
-            None => courtesy.ended(ended, now),
+        match claim.is_answered.get() {
+            true => Verdict::Final,
+            false => inner.leave(claim, ended),
         }
     }
 
@@ -204,18 +174,7 @@ impl Hosts {
 }
 
 fn hosts_of(queues: Vec<Queue>, per_host: u16) -> Result<Vec<Host>> {
-    let begin = |mut queue: Queue| {
-        Ok(Host {
-            large: queue.large.next().map_err(unreadable)?,
-            small: queue.small.next().map_err(unreadable)?,
-            queue,
-            turned_large: VecDeque::new(),
-            waiting: BinaryHeap::new(),
-            courtesy: Courtesy::new(per_host),
-            broken: Kind::Connect,
-        })
-    };
-    queues.into_iter().map(begin).collect()
+    queues.into_iter().map(|queue| Host::new(queue, per_host)).collect()
 }
 
 impl Inner {
@@ -261,6 +220,20 @@ impl Inner {
         Ok(if is_left { Next::Wait(wait) } else { Next::Over })
     }
 
+    /// A host has nothing more to do for an entry.
+    fn leave(&mut self, claim: &Claim, ended: Ended) -> Verdict {
+        self.by_thread[claim.thread] -= 1;
+        let courtesy = &mut self.hosts[claim.host].courtesy;
+        let now = Instant::now();
+        for _ in 1..claim.connections {
+            courtesy.ended(Ended::Unasked, now);
+        }
+        match claim.lost {
+            Some(_) => Verdict::Final,
+            None => courtesy.ended(ended, now),
+        }
+    }
+
     /// What a thread may have in flight: whoever ends asks again at once, so that one thread alone would do
     /// all that is allowed.
     fn share(&self) -> usize {
@@ -283,110 +256,6 @@ impl Inner {
             may_begin && matches!(host.ready(now, may_be_large), Ready::Now)
         })
     }
-}
-
-/// Whether a host has something to do.
-enum Ready {
-    Now,
-    In(Duration),
-    Not,
-}
-
-impl Host {
-    fn is_empty(&self) -> bool {
-        self.large.is_none()
-            && self.small.is_none()
-            && self.turned_large.is_empty()
-            && self.waiting.is_empty()
-    }
-
-    fn ready(&self, now: Instant, may_be_large: bool) -> Ready {
-        let has_large = self.large.is_some() || !self.turned_large.is_empty();
-        if (may_be_large && has_large) || (self.small.is_some() && self.takes_new()) {
-            return Ready::Now;
-        }
-        match self.waiting.peek() {
-            Some(first) if first.is_large && !may_be_large => Ready::Not,
-            Some(first) if first.due <= now => Ready::Now,
-            Some(first) => Ready::In(first.due - now),
-            None => Ready::Not,
-        }
-    }
-
-    /// Whether there is room for one more that may have to wait.
-    fn takes_new(&self) -> bool {
-        self.waiting.len() + self.turned_large.len() < WAITING_MAX
-    }
-
-    /// Takes what is ready: what has waited first, then what is large, so that its end is not waited for.
-    fn take(
-        &mut self,
-        host: usize,
-        now: Instant,
-        may_be_large: bool,
-        lost: Option<Kind>,
-    ) -> Result<Claim> {
-        let claim = |task, attempts, is_large| Claim {
-            task,
-            attempts,
-            is_large,
-            connections: 1,
-            lost,
-            host,
-            thread: 0,
-        };
-        let is_due = |first: &Waiting| first.due <= now && (may_be_large || !first.is_large);
-        let mut claim = if self.waiting.peek().is_some_and(is_due) {
-            let Waiting { task, attempts, is_large, .. } =
-                self.waiting.pop().expect("proof: just seen");
-            claim(task, attempts, is_large)
-        } else if may_be_large && !self.turned_large.is_empty() {
-            let (task, attempts) = self.turned_large.pop_front().expect("proof: just seen");
-            claim(task, attempts, true)
-        } else if let Some(task) = self.large.take_if(|_| may_be_large) {
-            self.large = self.queue.large.next().map_err(unreadable)?;
-            claim(task, 0, true)
-        } else {
-            let task = self.small.take().expect("proof: something is ready");
-            self.small = self.queue.small.next().map_err(unreadable)?;
-            claim(task, 0, false)
-        };
-        // A large one may use half of what the host bears, small ones go on with the rest.
-        let half = self.courtesy.allowed() / 2;
-        while claim.is_large
-            && lost.is_none()
-            && claim.connections < half
-            && matches!(self.courtesy.may_begin(now), Permit::Yes)
-        {
-            claim.connections += 1;
-        }
-        Ok(claim)
-    }
-}
-
-// The one that is due first is the greatest.
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        other.due.cmp(&self.due)
-    }
-}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.due == other.due
-    }
-}
-
-impl Eq for Waiting {}
-
-fn unreadable(error: std::io::Error) -> Error {
-    Error::local("read", std::path::Path::new("a queue of the run"), error)
 }
 
 /// The longest wait before another look, where nothing says how long it may take.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::errand::Runner;
 use super::evidence::{check_size, record};
-use super::hosts::Claim;
+use super::host::Claim;
 use super::page::Trouble;
 use super::results::Ending;
 use crate::fetch::Trial;

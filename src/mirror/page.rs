@@ -49,6 +49,8 @@ pub(super) struct Asker<'a> {
     pub(super) tempo: Option<&'a Mutex<Tempo>>,
     /// The connections of this thread, if it keeps its own.
     pub(super) near: Option<&'a Rc<Near>>,
+    /// Whether the body is held against a digest, and is small.
+    pub(super) is_checked: bool,
 }
 
 impl Asker<'_> {
@@ -71,7 +73,7 @@ impl Asker<'_> {
             self.wait_for_turn(route).await;
             self.counts.add_request();
             let response = match self.near {
-                Some(near) => client.ask_near(near, self.io, &request).await?,
+                Some(near) => client.ask_near(near, self.io, &request, self.is_checked).await?,
                 None => client.ask(self.io, &request, None).await?,
             };
             let status = response.status;

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use super::crew::Shared;
-use super::errand::{BUFFER_BYTES, Runner};
+use super::delivery::BUFFER_BYTES;
+use super::errand::Runner;
 use super::evidence::{digest_of, record};
 use super::limit::stopped;
 use crate::catalog::Record;

@@ -123,6 +123,7 @@ fn walk(
                     counts: &counts,
                     tempo: tempo.as_deref(),
                     near: None,
+                    is_checked: false,
                 };
                 let ended = tokio::select! {
                     biased;

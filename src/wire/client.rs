@@ -1,7 +1,6 @@
 //! The client: identity, TLS and time limits of all connections, and the idle ones among them.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -16,7 +15,6 @@ use super::conn::Conn;
 use super::dial::{self, Dial};
 use super::head::{self, Exchange};
 use super::idle::{Idle, Key};
-use super::near::{self, Heads, Near};
 use super::route::RedirectRule;
 use super::{Body, Request, Response, Route, framed, raw, tls};
 use crate::error::{Error, Kind, Result};
@@ -121,27 +119,6 @@ impl Client {
         first(&dial, remote, self.exchange(io, conn, request, key).await)
     }
 
-    /// As [`Self::ask`], over HTTP/1.1 and connections that stay with their thread.
-    pub(super) async fn ask_over(
-        &self,
-        near: &Rc<Near>,
-        io: &Io,
-        request: &Request<'_>,
-    ) -> Result<Response> {
-        let key = Key::new(request.route, None);
-        for _ in 0..limits::STALE_CONNECTIONS_MAX {
-            let Some(conn) = near.take(&key) else { break };
-            match self.exchange_near(near, io, conn, request, key.clone()).await {
-                Err(failure) if failure.nothing_came => {}
-                done => return done.map_err(|failure| failure.error),
-            }
-        }
-        let dial = self.dial(request.route, None);
-        let conn = dial::dial(&dial, self.tls_for(request.route)?).await?;
-        let remote = conn.remote();
-        first(&dial, remote, self.exchange_near(near, io, conn, request, key).await)
-    }
-
     /// Closes the idle connections if hardly a descriptor is free: the end of a download needs a few, and
     /// must not fail for want of what only saves time.
     pub(crate) fn spare_descriptors(&self) {
@@ -164,12 +141,12 @@ impl Client {
         dial::dial(&self.dial(request.route, None), Some(config)).await
     }
 
-    fn dial<'a>(&'a self, route: &'a Route, receive_buffer: Option<u64>) -> Dial<'a> {
+    pub(super) fn dial<'a>(&'a self, route: &'a Route, receive_buffer: Option<u64>) -> Dial<'a> {
         let Inner { settings, experience, .. } = &*self.0;
         Dial { url: route.url(), settings, experience, receive_buffer }
     }
 
-    fn tls_for(&self, route: &Route) -> Result<Option<Arc<ClientConfig>>> {
+    pub(super) fn tls_for(&self, route: &Route) -> Result<Option<Arc<ClientConfig>>> {
         match route.url().scheme() {
             "https" => self.tls_config(route.is_home()).map(Some),
             _ => Ok(None),
@@ -187,39 +164,6 @@ impl Client {
         let http_request = self.http_request(request)?;
         let exchange = head::exchange(conn, http_request, request.head_timeout).await?;
         Ok(respond(io, exchange, remote, key)?)
-    }
-
-    pub(super) async fn exchange_near(
-        &self,
-        near: &Rc<Near>,
-        io: &Io,
-        conn: Conn,
-        request: &Request<'_>,
-        key: Key,
-    ) -> std::result::Result<Response, head::Failure> {
-        let remote = conn.remote();
-        let http_request = self.http_request(request)?;
-        let near = Some(Rc::clone(near));
-        match near::exchange(conn, http_request, request.head_timeout).await? {
-            Heads::Odd(exchange) => Ok(Response { near, ..respond(io, *exchange, remote, key)? }),
-            Heads::Plain { head, conn, front, waited } => {
-                let near::Head { status, headers, length, bytes: head_bytes } = head;
-                let body = Body::Raw(raw::Raw::new(io, conn, front, head_bytes, length)?);
-                let (http, is_fresh) = (http::Version::HTTP_11, false);
-                Ok(Response {
-                    status,
-                    http,
-                    headers,
-                    remote,
-                    head_bytes,
-                    waited,
-                    is_fresh,
-                    body,
-                    key,
-                    near,
-                })
-            }
-        }
     }
 
     pub(crate) fn http_request(
@@ -268,7 +212,7 @@ impl Client {
 }
 
 /// The response to the first request on a connection.
-fn first(
+pub(super) fn first(
     dial: &Dial<'_>,
     remote: SocketAddr,
     done: std::result::Result<Response, head::Failure>,
@@ -286,7 +230,12 @@ fn first(
 }
 
 /// The response whose head hyper has read.
-fn respond(io: &Io, exchange: Exchange, remote: SocketAddr, key: Key) -> Result<Response> {
+pub(super) fn respond(
+    io: &Io,
+    exchange: Exchange,
+    remote: SocketAddr,
+    key: Key,
+) -> Result<Response> {
     let Exchange { response, driver, view, head_bytes, waited } = exchange;
     let (head, incoming) = response.into_parts();
     let body = match raw::length(head.status, &head.headers) {
@@ -294,8 +243,20 @@ fn respond(io: &Io, exchange: Exchange, remote: SocketAddr, key: Key) -> Result<
         None => Body::Framed(Box::new(framed::Framed::new(driver, &view, incoming))),
     };
     let (status, http, headers) = (head.status, head.version, head.headers);
-    let (is_fresh, near) = (false, None);
-    Ok(Response { status, http, headers, remote, head_bytes, waited, is_fresh, body, key, near })
+    let (is_fresh, near, is_last) = (false, None, false);
+    Ok(Response {
+        status,
+        http,
+        headers,
+        remote,
+        head_bytes,
+        waited,
+        is_fresh,
+        body,
+        key,
+        near,
+        is_last,
+    })
 }
 
 /// Path and query as they go into the request line (RFC 9112 section 3.2.1); `None` beyond 64 KiB.

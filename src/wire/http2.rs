@@ -128,7 +128,8 @@ impl Open {
 
 impl Client {
     /// Sends a request over a connection of this thread, HTTP/2 if it may and the server speaks it, and waits
-    /// for the head of its response; else as [`Client::ask`].
+    /// for the head of its response; else as [`Client::ask`]. Where an answer `is_checked` against a digest,
+    /// which tells it from that to another request, the request may wait in a pipeline instead.
     ///
     /// Dropping the future gives the exchange up, and no other on its connection.
     pub(crate) async fn ask_near(
@@ -136,15 +137,25 @@ impl Client {
         near: &Rc<Near>,
         io: &Io,
         request: &Request<'_>,
+        is_checked: bool,
     ) -> Result<Response> {
-        let http2 = near.http2.as_ref().filter(|_| request.route.url().scheme() == "https");
-        let Some(http2) = http2 else { return self.ask_over(near, io, request).await };
         let key = Key::new(request.route, None);
+        let http2 = near.http2.as_ref().filter(|_| request.route.url().scheme() == "https");
+        let Some(http2) = http2 else {
+            return self.ask_over(near, io, request, is_checked).await;
+        };
+        if is_checked && near.pipelines.may_be_asked(&key) {
+            match self.ask_over(near, io, request, true).await {
+                // It may speak HTTP/2 alone.
+                Err(error) if error.kind() == Kind::Tls => {}
+                done => return done,
+            }
+        }
         let state = http2.state(&key);
         let mut tries = 0;
         loop {
             let Some(open) = self.open(&state, near, request, &key).await? else {
-                return self.ask_over(near, io, request).await;
+                return self.ask_over(near, io, request, is_checked).await;
             };
             let (is_fresh, mark) = (open.is_fresh, Rc::clone(&open.mark));
             let failed = match self.exchange_over(open, request, key.clone()).await {
@@ -245,6 +256,7 @@ impl Client {
             body,
             key,
             near,
+            is_last: false,
         })
     }
 

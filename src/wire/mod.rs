@@ -1,5 +1,5 @@
 //! Asks and fills: one HTTP/1.1 exchange at a time over TCP or TLS, its body straight into blocks; and, for
-//! many small answers, connections that stay with their thread, or HTTP/2 ([`Client::ask_near`]).
+//! many small answers, connections that stay with their thread, pipelines and HTTP/2 ([`Client::ask_near`]).
 //!
 //! [`Client::ask`] dials or takes an idle connection, lets hyper send the request and parse the head, and
 //! returns a [`Response`] whose body is received by the thread's own backend. It judges nothing: that is
@@ -15,6 +15,7 @@ mod head;
 mod http2;
 mod idle;
 mod near;
+mod pipeline;
 #[cfg(any(test, fuzzing, feature = "internals"))]
 pub(crate) mod playback;
 mod raw;
@@ -36,6 +37,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use crate::block::Block;
@@ -72,6 +74,8 @@ pub(crate) struct Response {
     key: idle::Key,
     /// Where its connection belongs, if that is not the client's pool.
     near: Option<Rc<Near>>,
+    /// Others have asked over its connection as well, and do not wait for their answers any more.
+    is_last: bool,
 }
 
 enum Body {
@@ -81,6 +85,8 @@ enum Body {
     Framed(Box<framed::Framed>),
     /// A stream of HTTP/2, on a connection that others share.
     Stream(Box<framed::Framed>),
+    /// What is left of a body that came whole, on a connection that others share.
+    Whole(Bytes),
 }
 
 impl Response {
@@ -93,13 +99,19 @@ impl Response {
     /// `Kind::Reset` if the body was cut short, `Kind::Protocol` if its framing is broken.
     pub(crate) async fn fill(
         &mut self,
-        block: Block,
+        mut block: Block,
         max: usize,
         enough: Enough<'_>,
     ) -> (Result<Received>, Block) {
         match &mut self.body {
             Body::Raw(raw) => raw.fill(block, max, enough).await,
             Body::Framed(body) | Body::Stream(body) => body.fill(block, max, enough).await,
+            Body::Whole(left) if left.is_empty() => (Ok(Received::End), block),
+            Body::Whole(left) => {
+                let count = block.fill_from(&left[..left.len().min(max)]);
+                left.advance(count);
+                (Ok(Received::Bytes(count)), block)
+            }
         }
     }
 
@@ -119,11 +131,14 @@ impl Response {
 
     /// Gives the connection back to the client, if it is in a state to serve another request.
     pub(crate) fn recycle(self, client: &Client) {
+        if self.is_last {
+            return;
+        }
         let conn = match self.body {
             Body::Raw(raw) => raw.into_conn(self.remote),
             Body::Framed(framed) => framed.into_conn(),
             // Its connection serves others already.
-            Body::Stream(_) => None,
+            Body::Stream(_) | Body::Whole(_) => None,
         };
         match (conn, self.near) {
             (Some(conn), Some(near)) => near.keep(self.key, conn),
@@ -136,14 +151,14 @@ impl Response {
     pub(crate) async fn drain(mut self, client: &Client, wait: Duration) {
         let raw = match &mut self.body {
             Body::Raw(raw) => raw,
-            Body::Framed(_) => return,
+            Body::Framed(_) | Body::Whole(_) => return,
             Body::Stream(stream) => {
                 // Given up, the stream would be reset, and servers count resets.
                 let _ = tokio::time::timeout(wait, stream.drain(DRAIN_BYTES_MAX)).await;
                 return;
             }
         };
-        if raw.left() > DRAIN_BYTES_MAX {
+        if raw.left() > DRAIN_BYTES_MAX || self.is_last {
             return;
         }
         let length = crate::units::narrow(raw.left());

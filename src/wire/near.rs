@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::Empty;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::client::{self, Client};
 use super::conn::Conn;
 use super::head::{self, Exchange, Failure, HeadScan, TooLarge};
 use super::http2::Http2;
 use super::idle::Key;
-use super::raw;
-use crate::limits::{HEAD_FIELDS_MAX, IDLE_AGE_MAX, IDLE_MAX, NEAR_READ_BYTES};
+use super::pipeline::{Pipelines, Turn};
+use super::{Body, Request, Response, Route, dial, raw};
+use crate::error::{Error, Kind, Result};
+use crate::io::Io;
+use crate::limits::{
+    HEAD_FIELDS_MAX, IDLE_AGE_MAX, IDLE_MAX, NEAR_READ_BYTES, STALE_CONNECTIONS_MAX,
+};
 
 /// The connections of one thread.
 ///
@@ -33,6 +40,8 @@ use crate::limits::{HEAD_FIELDS_MAX, IDLE_AGE_MAX, IDLE_MAX, NEAR_READ_BYTES};
 pub(crate) struct Near {
     /// Idle ones that speak HTTP/1.1, and since when they are.
     idle: RefCell<HashMap<Key, Vec<(Conn, Instant)>>>,
+    /// Those with requests in line.
+    pub(super) pipelines: Pipelines,
     /// Those that speak HTTP/2, if any may.
     pub(super) http2: Option<Http2>,
 }
@@ -41,6 +50,12 @@ impl Near {
     /// No connections yet; `http2` tells whether some may speak HTTP/2.
     pub(crate) fn new(http2: bool) -> Rc<Self> {
         Rc::new(Self { http2: http2.then(Http2::default), ..Self::default() })
+    }
+
+    /// Takes note that an answer was not the one to what was asked, as far as its digest tells: no more
+    /// pipelines to its origin for a while.
+    pub(crate) fn doubt(&self, route: &Route) {
+        self.pipelines.doubt(&Key::new(route, None));
     }
 
     /// Takes the most recently used connection that is still quiet and young.
@@ -72,7 +87,7 @@ impl Near {
 
 /// What was read of an answer.
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and goes nowhere")]
-pub(super) enum Heads {
+enum Heads {
     /// A plain head, and the connection after it.
     Plain { head: Head, conn: Conn, front: Vec<u8>, waited: Duration },
     /// Anything else, as hyper sees it.
@@ -89,17 +104,143 @@ pub(super) struct Head {
     pub(super) bytes: usize,
 }
 
+impl Client {
+    /// As [`Client::ask`], over HTTP/1.1 and connections that stay with their thread; `in_line`, if it may
+    /// wait for the answers to others.
+    pub(super) async fn ask_over(
+        &self,
+        near: &Rc<Near>,
+        io: &Io,
+        request: &Request<'_>,
+        in_line: bool,
+    ) -> Result<Response> {
+        let key = Key::new(request.route, None);
+        if in_line {
+            match self.ask_in_line(near, io, request, &key).await {
+                Err(failure) if failure.nothing_came => {}
+                done => return done.map_err(|failure| failure.error),
+            }
+        }
+        for _ in 0..STALE_CONNECTIONS_MAX {
+            let Some(conn) = near.take(&key) else { break };
+            match self.exchange_near(near, io, conn, request, key.clone()).await {
+                Err(failure) if failure.nothing_came => {}
+                done => return done.map_err(|failure| failure.error),
+            }
+        }
+        let dial = self.dial(request.route, None);
+        let conn = dial::dial(&dial, self.tls_for(request.route)?).await?;
+        let remote = conn.remote();
+        client::first(&dial, remote, self.exchange_near(near, io, conn, request, key).await)
+    }
+
+    /// Waits in the line to an origin. That there is none comes to the same as a connection that has gone.
+    async fn ask_in_line(
+        &self,
+        near: &Rc<Near>,
+        io: &Io,
+        request: &Request<'_>,
+        key: &Key,
+    ) -> Exchanged {
+        let start = Instant::now();
+        let gone = || {
+            let message = "the server closed the connection before it answered";
+            Failure { error: Error::new(Kind::Reset, message), nothing_came: true }
+        };
+        let http_request = self.http_request(request)?;
+        let asked = near.pipelines.ask(key, || near.take(key), || encode(&http_request));
+        let (answer, remote) = asked.ok_or_else(gone)?;
+        let (key, timeout) = (key.clone(), request.head_timeout);
+        match answer.await.map_err(|_| gone())? {
+            Turn::Whole(head, body) => {
+                let waited = start.elapsed();
+                Ok(answered(head, Body::Whole(body), remote, waited, key, near))
+            }
+            Turn::Rest(conn, came) => {
+                let heads = finish(conn, came, http_request, timeout, start).await?;
+                Ok(Response { is_last: true, ..heard(io, heads, remote, key, near)? })
+            }
+        }
+    }
+
+    pub(super) async fn exchange_near(
+        &self,
+        near: &Rc<Near>,
+        io: &Io,
+        conn: Conn,
+        request: &Request<'_>,
+        key: Key,
+    ) -> Exchanged {
+        let remote = conn.remote();
+        let heads = exchange(conn, self.http_request(request)?, request.head_timeout).await?;
+        Ok(heard(io, heads, remote, key, near)?)
+    }
+}
+
+/// What an exchange of heads came to.
+type Exchanged = std::result::Result<Response, Failure>;
+
+fn heard(io: &Io, heads: Heads, remote: SocketAddr, key: Key, near: &Rc<Near>) -> Result<Response> {
+    match heads {
+        Heads::Odd(exchange) => {
+            let response = client::respond(io, *exchange, remote, key)?;
+            Ok(Response { near: Some(Rc::clone(near)), ..response })
+        }
+        Heads::Plain { head, conn, front, waited } => {
+            let body = Body::Raw(raw::Raw::new(io, conn, front, head.bytes, head.length)?);
+            Ok(answered(head, body, remote, waited, key, near))
+        }
+    }
+}
+
+fn answered(
+    head: Head,
+    body: Body,
+    remote: SocketAddr,
+    waited: Duration,
+    key: Key,
+    near: &Rc<Near>,
+) -> Response {
+    let Head { status, headers, bytes: head_bytes, .. } = head;
+    let (http, near) = (http::Version::HTTP_11, Some(Rc::clone(near)));
+    let (is_fresh, is_last) = (false, false);
+    Response {
+        status,
+        http,
+        headers,
+        remote,
+        head_bytes,
+        waited,
+        is_fresh,
+        body,
+        key,
+        near,
+        is_last,
+    }
+}
+
 /// Sends the request and waits for the final head, for at most `timeout` in all.
-pub(super) async fn exchange(
+async fn exchange(
     mut conn: Conn,
     request: http::Request<Empty<Bytes>>,
     timeout: Duration,
-) -> Result<Heads, Failure> {
+) -> std::result::Result<Heads, Failure> {
     let start = Instant::now();
     let came = match tokio::time::timeout(timeout, ask(&mut conn, &request)).await {
         Ok(came) => came.map_err(|error| head::broken(&error, true))?,
         Err(_) => return Err(head::late(timeout).into()),
     };
+    finish(conn, came, request, timeout, start).await
+}
+
+/// Makes heads of what came; hyper reads on where they are not plain or not whole.
+async fn finish(
+    mut conn: Conn,
+    came: Came,
+    request: http::Request<Empty<Bytes>>,
+    timeout: Duration,
+    start: Instant,
+) -> std::result::Result<Heads, Failure> {
     if let Some(head) = came.head_end.and_then(|end| plain(&came.bytes[..end])) {
         return Ok(Heads::Plain { head, conn, front: came.bytes, waited: start.elapsed() });
     }
@@ -110,9 +251,9 @@ pub(super) async fn exchange(
 }
 
 /// What came, and where in it the heads end.
-struct Came {
-    bytes: Vec<u8>,
-    head_end: Option<usize>,
+pub(super) struct Came {
+    pub(super) bytes: Vec<u8>,
+    pub(super) head_end: Option<usize>,
 }
 
 /// Writes the request; reads until the heads are whole, or no more of them comes or should.
@@ -150,7 +291,7 @@ pub(super) fn encode(request: &http::Request<Empty<Bytes>>) -> Vec<u8> {
 }
 
 /// A head that is all of `bytes`, if nothing of it calls for more than this.
-fn plain(bytes: &[u8]) -> Option<Head> {
+pub(super) fn plain(bytes: &[u8]) -> Option<Head> {
     let mut fields = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];
     let mut head = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();

@@ -39,7 +39,7 @@ fn sent(client: &Client, url: &Url) -> Result<Vec<u8>> {
         drop((asking, connection));
         let mut bytes = Vec::new();
         theirs.read_to_end(&mut bytes).await.unwrap();
-        assert_eq!(shown(&near::encode(&client.http_request(&asked)?)), shown(&bytes));
+        assert_eq!(shown(&crate::wire::near::encode(&client.http_request(&asked)?)), shown(&bytes));
         Ok(bytes)
     })
 }
