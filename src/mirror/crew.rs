@@ -88,18 +88,21 @@ impl Crew {
         let threads = Self::threads(&shared.order);
         let mut crew = Self { threads: Vec::new(), running: Arc::default() };
         for thread in 0..threads {
-            let (shared, runners) = (Arc::clone(shared), (thread..jobs).step_by(threads).count());
+            let (theirs, runners) = (Arc::clone(shared), (thread..jobs).step_by(threads).count());
             let builder = std::thread::Builder::new().name(format!("ringpull-lane-{thread}"));
             crew.running.fetch_add(1, Relaxed);
             let ended =
                 Ended { running: Arc::clone(&crew.running), watcher: std::thread::current() };
             let spawned = builder.spawn(move || {
                 let _ended = ended;
-                work(&shared, thread, runners);
+                work(&theirs, thread, runners);
             });
             match spawned {
                 Ok(handle) => crew.threads.push(handle),
-                Err(_) if thread > 0 => break,
+                Err(_) if thread > 0 => {
+                    shared.hosts.leave_to(thread, shared.order.per_host.get());
+                    break;
+                }
                 Err(error) => return Err(no_thread(&error)),
             }
         }

@@ -20,6 +20,10 @@ pub(super) struct Host {
     pub(super) courtesy: Courtesy,
     /// What it failed with when it could not be reached last.
     pub(super) broken: Kind,
+    /// How many of its entries each thread may ask for at a time, and does. The connections of a thread are its
+    /// own, and all together must not be more than the host gets.
+    seats: Vec<u16>,
+    pub(super) taken: Vec<u16>,
 }
 
 /// An entry that waits for its next attempt.
@@ -56,15 +60,17 @@ pub(super) enum Ready {
 
 impl Host {
     /// What is queued for a host that nothing is known of yet.
-    pub(super) fn new(mut queue: Queue, per_host: u16) -> Result<Self> {
+    pub(super) fn new(mut queue: Queue, seats: Vec<u16>) -> Result<Self> {
         Ok(Self {
             large: queue.large.next().map_err(unreadable)?,
             small: queue.small.next().map_err(unreadable)?,
             queue,
             turned_large: VecDeque::new(),
             waiting: BinaryHeap::new(),
-            courtesy: Courtesy::new(per_host),
+            courtesy: Courtesy::new(seats.iter().sum()),
             broken: Kind::Connect,
+            taken: vec![0; seats.len()],
+            seats,
         })
     }
 
@@ -86,6 +92,16 @@ impl Host {
             Some(first) => Ready::In(first.due - now),
             None => Ready::Not,
         }
+    }
+
+    /// Shares its connections out anew.
+    pub(super) fn reseat(&mut self, seats: Vec<u16>) {
+        self.taken.truncate(seats.len());
+        self.seats = seats;
+    }
+
+    pub(super) fn has_seat(&self, thread: usize) -> bool {
+        self.taken[thread] < self.seats[thread]
     }
 
     /// Whether there is room for one more that may have to wait.
@@ -161,6 +177,28 @@ impl PartialEq for Waiting {
 
 impl Eq for Waiting {}
 
+/// Shares the connections to one of the hosts out to threads, those left over to other threads for each.
+pub(super) fn seats(per_host: u16, threads: usize, host: usize) -> Vec<u16> {
+    let all = usize::from(per_host);
+    let count = |thread| all / threads + usize::from((thread + host) % threads < all % threads);
+    (0..threads).map(|thread| u16::try_from(count(thread)).unwrap_or(per_host)).collect()
+}
+
 fn unreadable(error: std::io::Error) -> Error {
     Error::local("read", std::path::Path::new("a queue of the run"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_share_the_connections_to_a_host_and_what_is_left_over_goes_round() {
+        assert_eq!([0, 1, 2].map(|host| seats(5, 3, host)), [[2, 2, 1], [2, 1, 2], [1, 2, 2]]);
+        assert_eq!([0, 1].map(|host| seats(1, 2, host)), [[1, 0], [0, 1]]);
+        for (per_host, threads) in [(1, 1), (8, 2), (1, 64), (65535, 64)] {
+            let all: u32 = seats(per_host, threads, 3).into_iter().map(u32::from).sum();
+            assert_eq!(all, u32::from(per_host));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::host::{Claim, Host, Ready, Waiting};
+use super::host::{Claim, Host, Ready, Waiting, seats};
 use super::queues::Queue;
 use crate::courtesy::{Ended, Permit, Verdict};
 use crate::error::{Error, Kind, Result};
@@ -44,7 +44,7 @@ pub(super) enum Next {
 impl Hosts {
     pub(super) fn new(queues: Vec<Queue>, per_host: u16, threads: usize) -> Result<Self> {
         let inner = Inner {
-            hosts: hosts_of(queues, per_host)?,
+            hosts: hosts_of(queues, per_host, threads)?,
             turn: 0,
             in_flight: 0,
             large_in_flight: 0,
@@ -58,10 +58,20 @@ impl Hosts {
 
     /// Takes more to do, once all is done. Nothing that hosts have shown so far counts any more.
     pub(super) fn refill(&self, queues: Vec<Queue>, per_host: u16) -> Result<()> {
-        let hosts = hosts_of(queues, per_host)?;
+        let threads = self.changed.len();
+        let hosts = hosts_of(queues, per_host, threads)?;
         let mut inner = self.inner();
-        (inner.hosts, inner.turn) = (hosts, 0);
+        (inner.hosts, inner.turn, inner.by_thread) = (hosts, 0, vec![0; threads]);
         Ok(())
+    }
+
+    /// Leaves all there is to do to the first threads: there are no others.
+    pub(super) fn leave_to(&self, threads: usize, per_host: u16) {
+        let mut inner = self.inner();
+        inner.by_thread.truncate(threads);
+        for (at, host) in inner.hosts.iter_mut().enumerate() {
+            host.reseat(seats(per_host, threads, at));
+        }
     }
 
     /// What to do next on a thread; waits until there is something.
@@ -98,8 +108,8 @@ impl Hosts {
     fn look(&self, thread: usize, now: Instant) -> (Result<Next>, Option<usize>) {
         let mut inner = self.inner();
         let next = inner.next(thread, now);
-        let has_more = matches!(next, Ok(Next::Claim(_))) && inner.has_more(now);
-        (next, has_more.then(|| inner.idlest()))
+        let other = matches!(next, Ok(Next::Claim(_))).then(|| inner.idlest(now)).flatten();
+        (next, other)
     }
 
     fn wake_all(&self) {
@@ -173,8 +183,9 @@ impl Hosts {
     }
 }
 
-fn hosts_of(queues: Vec<Queue>, per_host: u16) -> Result<Vec<Host>> {
-    queues.into_iter().map(|queue| Host::new(queue, per_host)).collect()
+fn hosts_of(queues: Vec<Queue>, per_host: u16, threads: usize) -> Result<Vec<Host>> {
+    let numbered = queues.into_iter().enumerate();
+    numbered.map(|(at, queue)| Host::new(queue, seats(per_host, threads, at))).collect()
 }
 
 impl Inner {
@@ -191,6 +202,9 @@ impl Inner {
             let may_be_large = self.large_in_flight < LARGE_AT_ONCE;
             let host = &mut self.hosts[at];
             is_left |= !host.is_empty();
+            if !host.has_seat(thread) {
+                continue;
+            }
             match host.ready(now, may_be_large) {
                 Ready::Now => {}
                 Ready::In(time) => {
@@ -211,6 +225,7 @@ impl Inner {
             let lost = is_lost.then_some(host.broken);
             let mut claim = host.take(at, now, may_be_large, lost)?;
             claim.thread = thread;
+            host.taken[thread] += 1;
             self.by_thread[thread] += 1;
             self.turn = at + 1;
             self.in_flight += 1;
@@ -223,7 +238,8 @@ impl Inner {
     /// A host has nothing more to do for an entry.
     fn leave(&mut self, claim: &Claim, ended: Ended) -> Verdict {
         self.by_thread[claim.thread] -= 1;
-        let courtesy = &mut self.hosts[claim.host].courtesy;
+        let Host { courtesy, taken, .. } = &mut self.hosts[claim.host];
+        taken[claim.thread] -= 1;
         let now = Instant::now();
         for _ in 1..claim.connections {
             courtesy.ended(Ended::Unasked, now);
@@ -242,19 +258,18 @@ impl Inner {
         allowed.div_ceil(self.by_thread.len()).max(1)
     }
 
-    /// The thread that has the least in flight.
-    fn idlest(&self) -> usize {
-        let least = self.by_thread.iter().enumerate().min_by_key(|(_, count)| **count);
-        least.map_or(0, |(thread, _)| thread)
-    }
-
-    /// Whether somebody else could begin something now.
-    fn has_more(&self, now: Instant) -> bool {
+    /// Of the threads that could begin something now, the one that has the least in flight.
+    fn idlest(&self, now: Instant) -> Option<usize> {
         let may_be_large = self.large_in_flight < LARGE_AT_ONCE;
-        self.hosts.iter().any(|host| {
-            let may_begin = host.courtesy.is_given_up() || host.courtesy.would_begin(now);
-            may_begin && matches!(host.ready(now, may_be_large), Ready::Now)
-        })
+        let could = |thread: &usize| {
+            self.hosts.iter().any(|host| {
+                let may_begin = host.courtesy.is_given_up() || host.courtesy.would_begin(now);
+                let is_ready = matches!(host.ready(now, may_be_large), Ready::Now);
+                may_begin && is_ready && host.has_seat(*thread)
+            })
+        };
+        let threads = 0..self.by_thread.len();
+        threads.filter(could).min_by_key(|thread| self.by_thread[*thread])
     }
 }
 

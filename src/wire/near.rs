@@ -58,8 +58,13 @@ impl Near {
         self.pipelines.doubt(&Key::new(route, None));
     }
 
-    /// Takes the most recently used connection that is still quiet and young.
+    /// Takes the most recently used connection that is still quiet and young, or that of a line in which
+    /// nobody waits.
     pub(super) fn take(&self, key: &Key) -> Option<Conn> {
+        self.take_idle(key).or_else(|| self.pipelines.take(key).filter(Conn::is_quiet))
+    }
+
+    fn take_idle(&self, key: &Key) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();
         let conns = idle.get_mut(key)?;
         while let Some((conn, since)) = conns.pop() {
@@ -148,7 +153,7 @@ impl Client {
             Failure { error: Error::new(Kind::Reset, message), nothing_came: true }
         };
         let http_request = self.http_request(request)?;
-        let asked = near.pipelines.ask(key, || near.take(key), || encode(&http_request));
+        let asked = near.pipelines.ask(key, || near.take_idle(key), || encode(&http_request));
         let (answer, remote) = asked.ok_or_else(gone)?;
         let (key, timeout) = (key.clone(), request.head_timeout);
         match answer.await.map_err(|_| gone())? {

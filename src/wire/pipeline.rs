@@ -54,6 +54,8 @@ pub(super) enum Turn {
 
 /// Those who wait for an answer on one connection.
 struct Line {
+    /// Gone once it has ended, or serves somebody else.
+    conn: RefCell<Option<Conn>>,
     remote: SocketAddr,
     unsent: RefCell<Vec<u8>>,
     waiting: RefCell<VecDeque<Waiting>>,
@@ -91,6 +93,20 @@ impl Pipelines {
         has_room.then(|| (line.push(&request()), line.remote))
     }
 
+    /// Takes the connection of a line in which nobody waits.
+    pub(super) fn take(&self, key: &Key) -> Option<Conn> {
+        let mut all = self.0.borrow_mut();
+        let line = all.get(key).filter(|line| line.is_empty() && !line.is_over.get())?;
+        let conn = line.conn.take();
+        // It sees that the connection has gone.
+        line.driver.take().into_iter().for_each(Waker::wake);
+        line.is_over.set(true);
+        if line.doubted.get().is_none() {
+            all.remove(key);
+        }
+        conn
+    }
+
     /// Whether an origin may be asked this way, as far as is known.
     pub(super) fn may_be_asked(&self, key: &Key) -> bool {
         self.line(key).is_some()
@@ -124,17 +140,18 @@ impl Pipelines {
         if all.len() >= PIPELINE_ORIGINS_MAX {
             return None;
         }
-        let line = Rc::new(Line::new(conn.remote()));
+        let line = Rc::new(Line::new(conn));
         all.insert(key.clone(), Rc::clone(&line));
-        tokio::task::spawn_local(Driver::new(conn, Rc::clone(&line)).run());
+        tokio::task::spawn_local(Driver::new(Rc::clone(&line)).run());
         Some(line)
     }
 }
 
 impl Line {
-    fn new(remote: SocketAddr) -> Self {
+    fn new(conn: Conn) -> Self {
         Self {
-            remote,
+            remote: conn.remote(),
+            conn: RefCell::new(Some(conn)),
             unsent: RefCell::default(),
             waiting: RefCell::default(),
             answers: Cell::new(0),
@@ -165,7 +182,6 @@ impl Line {
 
 /// One connection, and what was read of the answer to the first in line.
 struct Driver {
-    conn: Conn,
     line: Rc<Line>,
     bytes: BytesMut,
     scan: HeadScan,
@@ -187,10 +203,9 @@ enum Sequel {
 }
 
 impl Driver {
-    fn new(conn: Conn, line: Rc<Line>) -> Self {
+    fn new(line: Rc<Line>) -> Self {
         let now = Instant::now();
         Self {
-            conn,
             line,
             bytes: BytesMut::new(),
             scan: HeadScan::default(),
@@ -282,13 +297,17 @@ impl Driver {
             return;
         }
         let head_end = self.head.map(|head| head.bytes);
-        let Some(first) = self.line.waiting.borrow_mut().pop_front() else { return };
-        let _ = first.turn.send(Turn::Rest(self.conn, Came { bytes: self.bytes.into(), head_end }));
+        let (conn, first) = (self.line.conn.take(), self.line.waiting.borrow_mut().pop_front());
+        let (Some(conn), Some(first)) = (conn, first) else { return };
+        let _ = first.turn.send(Turn::Rest(conn, Came { bytes: self.bytes.into(), head_end }));
     }
 
     /// Sends what is to be sent and reads what has come; false at the end of the connection.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let was_sent = self.send(cx).unwrap_or_else(|_| {
+        let line = Rc::clone(&self.line);
+        let mut conn = line.conn.borrow_mut();
+        let Some(conn) = conn.as_mut() else { return Poll::Ready(Ok(false)) };
+        let was_sent = self.send(conn, cx).unwrap_or_else(|_| {
             // The answers to what was sent before may still come.
             self.line.is_over.set(true);
             self.line.unsent.borrow_mut().clear();
@@ -296,7 +315,7 @@ impl Driver {
             true
         });
         self.bytes.reserve(PIPELINE_READ_BYTES);
-        let read = pin!(self.conn.read_buf(&mut self.bytes));
+        let read = pin!(conn.read_buf(&mut self.bytes));
         match read.poll(cx) {
             Poll::Ready(count) => {
                 self.came = Instant::now();
@@ -311,11 +330,11 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    fn send(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut unsent = self.line.unsent.borrow_mut();
         let mut sent = 0;
         while sent < unsent.len() {
-            match Pin::new(&mut self.conn).poll_write(cx, &unsent[sent..])? {
+            match Pin::new(&mut *conn).poll_write(cx, &unsent[sent..])? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => sent += count,
                 Poll::Pending => break,
@@ -324,7 +343,7 @@ impl Driver {
         unsent.drain(..sent);
         self.is_flushed &= sent == 0;
         if !self.is_flushed {
-            self.is_flushed = Pin::new(&mut self.conn).poll_flush(cx)?.is_ready();
+            self.is_flushed = Pin::new(conn).poll_flush(cx)?.is_ready();
         }
         Ok(sent > 0)
     }
@@ -336,6 +355,7 @@ struct End(Rc<Line>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.is_over.set(true);
+        self.0.conn.take();
         let left = self.0.waiting.take();
         if !left.is_empty() && self.0.answers.get() < PROVEN_ANSWERS {
             self.0.doubt();

@@ -8,15 +8,10 @@ use super::runner::{Place, Started};
 use super::{files, origin_of, table};
 use crate::origin::{Body, File, Latch, Origin, Reply, Running};
 
-/// Serves `files`; the answer to one of them waits for the latch.
+/// Serves `files`; the answers to one of them wait for the latch.
 fn held(files: &[(String, File)], which: usize, latch: &Latch) -> Running {
     let (path, file, latch) = (files[which].0.clone(), files[which].1, latch.clone());
-    origin_of(files)
-        .bent(&format!("/{path}"), file, move |request, reply| match request.nth {
-            0 => reply.after(&latch),
-            _ => reply,
-        })
-        .start()
+    origin_of(files).bent(&format!("/{path}"), file, move |_, reply| reply.after(&latch)).start()
 }
 
 /// Starts a run, waits until it holds still at one entry, and has it ended by `end`. The next run completes,
