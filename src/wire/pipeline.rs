@@ -11,6 +11,8 @@
 //! is not asked this way for a while.
 
 mod promptness;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

@@ -14,6 +14,7 @@ mod linking;
 mod lists;
 mod nginx;
 mod papers;
+mod pipelines;
 mod readers;
 mod room;
 mod rough;

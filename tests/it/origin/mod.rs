@@ -275,13 +275,13 @@ impl Shared {
             for turn in 0.. {
                 let Ok(Some(request)) = Request::read(&mut stream) else { break };
                 // Only what a mirror holds against a digest may be asked for in line, and that whole.
-                let in_line = request.range.is_none() && request.header("if-range").is_none();
-                assert!(
-                    in_line || !stream.has_more(),
-                    "asked again before the answer: {request:?}"
-                );
+                let may_wait = request.range.is_none() && request.header("if-range").is_none();
+                let has_followers = stream.has_more();
+                assert!(may_wait || !has_followers, "asked again before the answer: {request:?}");
                 let certified = stream.is_certified();
-                let request = self.note(Request { connection: number, turn, certified, ..request });
+                let connection = number;
+                let request =
+                    self.note(Request { connection, turn, has_followers, certified, ..request });
                 let mut reply = match self.routes.get(&request.path) {
                     Some(script) => script(&request),
                     None => Reply::status("404 Not Found"),

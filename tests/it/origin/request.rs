@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) nth: usize,
     /// Number of open connections that are not younger than this one, itself included.
     pub(crate) open: usize,
+    /// Whether another waits behind it on the connection. Not told under TLS.
+    pub(crate) has_followers: bool,
     /// Whether the connection shows a client certificate.
     pub(crate) certified: bool,
 }
@@ -59,6 +61,7 @@ impl Request {
             turn: 0,
             nth: 0,
             open: 0,
+            has_followers: false,
             certified: false,
         };
         request.range = request.header("range").map(parse_range);
