@@ -20,8 +20,8 @@ pub(super) struct Host {
     pub(super) courtesy: Courtesy,
     /// What it failed with when it could not be reached last.
     pub(super) broken: Kind,
-    /// How many of its entries each thread may ask for at a time, and does. The connections of a thread are its
-    /// own, and all together must not be more than the host gets.
+    /// How many of its entries each thread may ask for at a time, and does. The connections of a thread are
+    /// its own, and all together must not be more than the host gets.
     seats: Vec<u16>,
     pub(super) taken: Vec<u16>,
 }

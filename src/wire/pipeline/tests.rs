@@ -113,7 +113,9 @@ proptest! {
                 assert_eq!(&body_of(answer.await.unwrap())[..], &body[..]);
             }
             if odd.is_some() {
-                let Turn::Rest(_, came) = asked.remove(0).await.unwrap() else { panic!("odd, and dealt out") };
+                let Turn::Rest(_, came) = asked.remove(0).await.unwrap() else {
+                    panic!("odd, and dealt out")
+                };
                 assert!(stream[plain_bytes..].starts_with(&came.bytes));
             }
             for answer in asked {

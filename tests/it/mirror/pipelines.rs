@@ -1,5 +1,5 @@
-//! Small entries with size and digest wait in line for each other's answers. Servers that cannot have that, or
-//! gain nothing by it, are asked over several connections, and no file is the worse for it.
+//! Small entries with size and digest wait in line for each other's answers. Servers that cannot have that,
+//! or gain nothing by it, are asked over several connections, and no file is the worse for it.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
