@@ -51,7 +51,8 @@
 //! 5 faces    main  cli(arguments)  report(the only printer)  serve(static server)  downloader  lib
 //! 4 engine   engine(threads)  board(deals leases)  fetch(life of an item)  lane(lend, fill, commit)  options
 //!            mirror(a directory in line with a list)  catalog(the list, sorted, and what is known of it)
-//! 3 seams    wire/{dial tls head raw framed near}  sink/{direct buffered mmap discard stream chunks part}
+//! 3 seams    wire/{dial tls head raw framed near pipeline}
+//!            sink/{direct buffered mmap discard stream chunks part}
 //!            ledger  digest  manifest(lists as users give them)  tree(a directory by descriptors)
 //! 2 memory   block(Block, Pool)   io/{uring epoll}   sys   aside(work on a thread of its own)
 //!            sorting(on disk)
@@ -88,6 +89,7 @@
 //!
 //! Small entries of a mirror take a shorter way over HTTP/1.1: `wire/near` keeps their connections with the
 //! thread, writes the request and reads the head itself, and leaves every head that is not plain to hyper.
+//! Where their digests are known, they wait for each other's answers on one connection (`wire/pipeline`).
 //!
 //! The first ranged request is probe and first data in one. Its answer tells size, version and whether
 //! ranges work; then the other lanes start. Without a strong validator or a digest, ranges are not
