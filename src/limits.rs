@@ -158,7 +158,7 @@ pub const RECEIVE_BUFFER_MIN: u64 = 8 << 10;
 pub const RECEIVE_BUFFER_MAX: u64 = 4 << 20;
 /// How often the number of connections is judged by what they bring.
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
-/// Idle connections that a `Client` keeps.
+/// Idle connections that a `Client` keeps, and those that the threads of a mirror keep.
 pub const IDLE_MAX: usize = 256;
 /// Files that the end of a download may have to open: a directory to sync, and a few of libraries.
 pub const FILES_SPARE: usize = 4;

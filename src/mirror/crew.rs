@@ -158,7 +158,7 @@ fn work(shared: &Arc<Shared>, thread: usize, runners: usize) {
 
 async fn run(io: Io, shared: Arc<Shared>, thread: usize, runners: usize) {
     let mut all = tokio::task::JoinSet::new();
-    let near = Near::new(shared.order.http2);
+    let near = Near::new(shared.order.http2, Crew::threads(&shared.order));
     for _ in 0..runners {
         let runner = Runner::new(io.clone(), Arc::clone(&shared), thread, Rc::clone(&near));
         all.spawn_local(runner.run());

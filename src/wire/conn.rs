@@ -58,7 +58,14 @@ impl Conn {
         self.remote
     }
 
+    /// What was read already and is not used; it comes before all that the connection still brings.
+    pub(super) fn take_replay(&mut self) -> Vec<u8> {
+        self.replay.take().map_or_else(Vec::new, |mut replay| replay.bytes.split_off(replay.used))
+    }
+
+    /// The socket and its session; nothing may be left to be replayed.
     pub(super) fn into_parts(self) -> (TcpStream, Option<Box<Tls>>, SocketAddr) {
+        debug_assert!(self.replay.is_none(), "bytes of the body are lost");
         (self.tcp, self.tls, self.remote)
     }
 }

@@ -43,7 +43,9 @@ impl Driver {
     /// that.
     pub(super) fn into_parts(self) -> Option<(Conn, Vec<u8>)> {
         let parts = self.connection.into_parts();
-        parts.read_buf.is_empty().then(|| (parts.io.io.into_inner(), parts.io.rest))
+        let (mut conn, mut rest) = (parts.io.io.into_inner(), parts.io.rest);
+        rest.extend(conn.take_replay());
+        parts.read_buf.is_empty().then_some((conn, rest))
     }
 }
 

@@ -42,6 +42,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use crate::block::Block;
 use crate::error::Result;
+use crate::gate::{self, Head};
 use crate::io::{Enough, Received};
 use crate::limits::{DRAIN_BYTES_MAX, LAST_CHUNK_WAIT};
 
@@ -149,6 +150,8 @@ impl Response {
 
     /// Reads a short body nobody wants, so that the connection can be used again, and gives it back.
     pub(crate) async fn drain(mut self, client: &Client, wait: Duration) {
+        let head = Head { status: self.status, http: self.http, headers: &self.headers };
+        let goes_on = gate::is_keep_alive(&head) && !self.is_last;
         let raw = match &mut self.body {
             Body::Raw(raw) => raw,
             Body::Framed(_) | Body::Whole(_) => return,
@@ -158,7 +161,7 @@ impl Response {
                 return;
             }
         };
-        if raw.left() > DRAIN_BYTES_MAX || self.is_last {
+        if raw.left() > DRAIN_BYTES_MAX || !goes_on {
             return;
         }
         let length = crate::units::narrow(raw.left());

@@ -36,10 +36,11 @@ use crate::limits::{
 /// The connections of one thread.
 ///
 /// Only for tasks of a `LocalSet`, on which the connections live.
-#[derive(Default)]
 pub(crate) struct Near {
     /// Idle ones that speak HTTP/1.1, and since when they are.
     idle: RefCell<HashMap<Key, Vec<(Conn, Instant)>>>,
+    /// How many of them are kept: threads share what a process may.
+    idle_max: usize,
     /// Those with requests in line.
     pub(super) pipelines: Pipelines,
     /// Those that speak HTTP/2, if any may.
@@ -47,9 +48,14 @@ pub(crate) struct Near {
 }
 
 impl Near {
-    /// No connections yet; `http2` tells whether some may speak HTTP/2.
-    pub(crate) fn new(http2: bool) -> Rc<Self> {
-        Rc::new(Self { http2: http2.then(Http2::default), ..Self::default() })
+    /// No connections yet of one of so many threads; `http2` tells whether some may speak HTTP/2.
+    pub(crate) fn new(http2: bool, threads: usize) -> Rc<Self> {
+        Rc::new(Self {
+            idle: RefCell::default(),
+            idle_max: IDLE_MAX / threads.max(1),
+            pipelines: Pipelines::default(),
+            http2: http2.then(Http2::default),
+        })
     }
 
     /// Takes note that an answer was not the one to what was asked, as far as its digest tells: no more
@@ -84,7 +90,7 @@ impl Near {
             conns.retain(|(_, since)| since.elapsed() < IDLE_AGE_MAX);
             !conns.is_empty()
         });
-        if idle.values().map(Vec::len).sum::<usize>() < IDLE_MAX {
+        if idle.values().map(Vec::len).sum::<usize>() < self.idle_max {
             idle.entry(key).or_default().push((conn, Instant::now()));
         }
     }
@@ -344,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_lent_again_while_it_is_quiet() {
-        let near = Near::new(false);
+        let near = Near::new(false, 1);
         let (mine, other) = (key("http://a.test/x"), key("http://b.test/x"));
         let mut ends = Vec::new();
         for (conn, end) in connect(3).await {
@@ -362,7 +368,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_connections_are_kept_than_there_is_room_for() {
-        let near = Near::new(false);
+        let near = Near::new(false, 1);
         for (count, (conn, _)) in connect(IDLE_MAX + 2).await.into_iter().enumerate() {
             near.keep(key(&format!("http://h{}.test/", count % 3)), conn);
         }

@@ -53,7 +53,7 @@ pub(crate) fn play(parts: &[&[u8]], block_bytes: usize) -> Result<Played> {
 /// As [`play`], on a connection that stays with its thread.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn play_near(parts: &[&[u8]], block_bytes: usize) -> Result<Played> {
-    play_over(parts, block_bytes, Some(Near::new(false)))
+    play_over(parts, block_bytes, Some(Near::new(false, 1)))
 }
 
 fn play_over(parts: &[&[u8]], block_bytes: usize, near: Option<Rc<Near>>) -> Result<Played> {
