@@ -63,8 +63,8 @@ pub(super) fn live(
     )?;
     if order.dry_run {
         if order.delete {
-            let extra = extraneous(order, &catalog, &tree, &place, &limit)?;
-            extra.iter().try_for_each(|path| tell("delete", path))?;
+            let mut each = |path: &str| tell("delete", path);
+            extraneous(order, &catalog, &tree, &place, &limit, &mut each)?;
         }
         counts.set_stage(Stage::Done);
         let standing = counts.standing();

@@ -58,7 +58,7 @@ pub(super) fn compare(
     catalog.bad_lines(&mut |bad| limit.check().and_then(|()| tally.bad_line(&bad)))?;
     let mut entries = catalog.entries();
     let mut absent = Absent::default();
-    let (way, mut held) = (Way::new(order, tree, state, catalog)?, Held::new(state));
+    let (way, mut held) = (Way::new(order, tree, state, catalog, limit)?, Held::new(state));
     while let Some((ordinal, position, entry)) = entries.next()? {
         limit.check()?;
         while let Some(record) = snapshot.before(&entry.path) {
@@ -69,7 +69,8 @@ pub(super) fn compare(
         let there = match absent.stat(tree, &entry.path) {
             Ok(there) => there,
             Err(error) => {
-                if way.as_ref().and_then(|way| way.obstacles(&entry.path)).is_none() {
+                let obstacles = way.as_ref().map_or(Ok(None), |way| way.obstacles(&entry.path))?;
+                if obstacles.is_none() {
                     tally.end(ordinal, &entry, Ending::Failed(error, 0))?;
                 } else if order.dry_run {
                     // What has to go for it is among what is told to go.

@@ -4,9 +4,9 @@
 //! without that is done and on disk, nor where all that the list does not have is more than may go. What is
 //! in the way of entries goes first, then they are fetched, and when they too are done the rest goes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::Order;
 use super::compare::queue;
 use super::counts::Stage;
 use super::crew::Shared;
@@ -14,10 +14,9 @@ use super::decide::Need;
 use super::extra::extraneous;
 use super::queues::{Filling, Queue, Task};
 use super::results::Ending;
-use super::way::{Waiting, Way};
+use super::way::{Waiting, Way, most_removed};
 use crate::crash;
 use crate::error::{Error, Escaped, Result};
-use crate::limits::DELETE_FILES_MIN;
 use crate::meter::Event;
 use crate::units::wide;
 
@@ -39,29 +38,28 @@ impl<'a> Removal<'a> {
     }
 
     /// Makes room for entries that were held back, once all others are done and on disk: gives those that can
-    /// be fetched now. The others end here.
+    /// be fetched now. The others end here. Where there is one for which no room can be made, nothing goes.
     ///
     /// # Errors
     /// If something cannot be read, written or removed, or the run is to end.
     pub(super) fn make_room(&mut self, mut waiting: Waiting) -> Result<Vec<Queue>> {
-        let Shared { order, catalog, tree, counts, .. } = self.shared;
+        let Shared { order, catalog, tree, counts, limit, .. } = self.shared;
         counts.set_stage(Stage::Deleting);
         self.refused = self.extra(waiting.count)?.err();
         let may_go = self.refused.is_none();
-        let way = Way::new(order, tree, self.state, catalog)?.filter(|_| may_go);
+        let way = Way::new(order, tree, self.state, catalog, limit)?.filter(|_| may_go);
+        let files = way.map_or(Ok(None), |way| self.obstacles(&way, &mut waiting))?;
+        if let Some(files) = &files {
+            self.remove(files)?;
+        }
         let filter = order.filter()?;
         let mut filling = Filling::new(self.state);
         let unwritten = |error| Error::local("write", self.state, error);
         while let Some(task) = waiting.next()? {
-            self.shared.limit.check()?;
+            limit.check()?;
             let entry = catalog.read_at(task.position)?;
-            let files = way.as_ref().and_then(|way| way.obstacles(&entry.path));
-            if let Some(files) =
-                files.filter(|files| self.removed + wide(files.len()) <= self.most())
-            {
-                self.remove(&files)?;
-                let may_go = |directory: &str| filter.enters(directory);
-                tree.remove_hollow(&entry.path, &may_go, &|| self.shared.limit.check())?;
+            if files.is_some() {
+                tree.remove_hollow(&entry.path, &|at| filter.takes(at), &|| limit.check())?;
             }
             match tree.stat(&entry.path) {
                 Ok(_) => {
@@ -74,6 +72,21 @@ impl<'a> Removal<'a> {
             }
         }
         filling.finish().map_err(unwritten)
+    }
+
+    /// All that is in the way of the entries held back; `None` if it may not go.
+    fn obstacles(&self, way: &Way<'_>, waiting: &mut Waiting) -> Result<Option<BTreeSet<String>>> {
+        // One file may be in the way of many entries.
+        let mut all = BTreeSet::new();
+        while let Some(task) = waiting.look()? {
+            let entry = self.shared.catalog.read_at(task.position)?;
+            let Some(files) = way.obstacles(&entry.path)? else { return Ok(None) };
+            all.extend(files);
+            if wide(all.len()) > self.most() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(all))
     }
 
     /// Removes what the list does not have, and makes that durable; says why not, if it must not.
@@ -89,8 +102,8 @@ impl<'a> Removal<'a> {
         };
         self.remove(&extra)?;
         let filter = self.shared.order.filter()?;
-        let may_go = |directory: &str| filter.enters(directory);
-        self.shared.tree.remove_hollow("", &may_go, &|| self.shared.limit.check())?;
+        let (tree, limit) = (&self.shared.tree, &self.shared.limit);
+        tree.remove_hollow("", &|at| filter.takes(at), &|| limit.check())?;
         self.shared.keep()?;
         Ok(Ok(()))
     }
@@ -110,8 +123,15 @@ impl<'a> Removal<'a> {
             // What the list calls README may stand there as Readme.
             return Ok(Err("the file system does not tell upper from lower case".into()));
         }
-        let extra = extraneous(order, catalog, tree, self.state, limit)?;
-        let (count, most) = (wide(extra.len()), self.most());
+        let (mut extra, mut count, most) = (Vec::new(), 0, self.most());
+        extraneous(order, catalog, tree, self.state, limit, &mut |path| {
+            count += 1;
+            // A wrong list has the whole tree against it.
+            if count <= most {
+                extra.push(path.to_owned());
+            }
+            Ok(())
+        })?;
         if count + self.removed > most {
             return Ok(Err(format!(
                 "{count} files are not in the list, and at most {most} may be removed (--max-delete)"
@@ -120,7 +140,7 @@ impl<'a> Removal<'a> {
         Ok(Ok(extra))
     }
 
-    fn remove(&mut self, files: &[String]) -> Result<()> {
+    fn remove<'f>(&mut self, files: impl IntoIterator<Item = &'f String>) -> Result<()> {
         for path in files {
             self.shared.limit.check()?;
             crash::point();
@@ -136,9 +156,4 @@ impl<'a> Removal<'a> {
     fn most(&self) -> u64 {
         most_removed(&self.shared.order, self.shared.catalog.len())
     }
-}
-
-/// Most files that a run over so many entries may remove.
-fn most_removed(order: &Order, entries: u64) -> u64 {
-    order.max_delete.unwrap_or(DELETE_FILES_MIN.max(entries / 10))
 }

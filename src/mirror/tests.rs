@@ -138,7 +138,8 @@ fn a_search_for_what_is_not_in_the_list_ends_with_its_run() {
     for (limit, ends) in limits() {
         let Place { directory, tree, catalog, order, state } = Place::new();
         std::fs::write(directory.path().join("extra"), "").unwrap();
-        let found = extraneous(&order, &catalog, &tree, state.directory(), &limit);
+        let place = state.directory();
+        let found = extraneous(&order, &catalog, &tree, place, &limit, &mut |_| Ok(()));
         assert_eq!(kind(found), ends);
     }
 }

@@ -10,9 +10,11 @@ use std::path::Path;
 
 use super::Order;
 use super::extra::{Papers, papers};
-use super::queues::{Filling, Queue, Task};
+use super::limit::Limit;
+use super::queues::{Filling, Queue, Reader, Task};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::limits::DELETE_FILES_MIN;
 use crate::manifest::Filter;
 use crate::tree::Tree;
 
@@ -21,6 +23,8 @@ pub(super) struct Way<'a> {
     tree: &'a Tree,
     filter: Filter,
     papers: Papers,
+    most: u64,
+    limit: &'a Limit,
 }
 
 impl<'a> Way<'a> {
@@ -33,23 +37,33 @@ impl<'a> Way<'a> {
         tree: &'a Tree,
         state: &Path,
         catalog: &Catalog,
+        limit: &'a Limit,
     ) -> Result<Option<Self>> {
         // Where README may stand for Readme nobody knows what is in whose way.
         if !order.delete || catalog.bad_len() > 0 || tree.folds_case() {
             return Ok(None);
         }
         let (filter, papers) = (order.filter()?, papers(order, tree, state));
-        Ok(Some(Self { tree, filter, papers }))
+        let most = most_removed(order, catalog.len());
+        Ok(Some(Self { tree, filter, papers, most, limit }))
     }
 
     /// The files that are in the way of an entry, of which there may be none in a directory; `None` if one of
-    /// them may not go, or nothing is in the way.
-    pub(super) fn obstacles(&self, path: &str) -> Option<Vec<String>> {
+    /// them may not go, or are more than may, or nothing is in the way.
+    ///
+    /// # Errors
+    /// If the run is to end.
+    pub(super) fn obstacles(&self, path: &str) -> Result<Option<Vec<String>>> {
+        let may_go = |at: &str| self.filter.takes(at) && !self.papers.have(at);
+        let files = self.tree.obstacles(path, self.most, &may_go, &|| self.limit.check());
         // What cannot be looked at does not go either.
-        let files = self.tree.obstacles(path).ok().flatten()?;
-        let may_go = |file: &String| self.filter.takes(file) && !self.papers.have(file);
-        files.iter().all(may_go).then_some(files)
+        self.limit.check().map(|()| files.ok().flatten())
     }
+}
+
+/// Most files that a run over so many entries may remove.
+pub(super) fn most_removed(order: &Order, entries: u64) -> u64 {
+    order.max_delete.unwrap_or(DELETE_FILES_MIN.max(entries / 10))
 }
 
 /// Entries without room: files of small records, so that memory does not grow with them.
@@ -60,6 +74,7 @@ pub(super) struct Held {
 
 /// What is held back.
 pub(super) struct Waiting {
+    /// Each of them in both queues, to be gone through twice.
     queues: Vec<Queue>,
     /// Entries.
     pub(super) count: u64,
@@ -73,7 +88,8 @@ impl Held {
 
     pub(super) fn push(&mut self, task: &Task) -> std::io::Result<()> {
         self.count += 1;
-        self.filling.push("", false, task)
+        self.filling.push("", false, task)?;
+        self.filling.push("", true, task)
     }
 
     pub(super) fn finish(self) -> std::io::Result<Waiting> {
@@ -82,13 +98,24 @@ impl Held {
 }
 
 impl Waiting {
-    /// The next of them; `None` at the end.
+    /// The next of them that was not looked at yet; `None` at the end.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub(super) fn look(&mut self) -> Result<Option<Task>> {
+        next(self.queues.first_mut().map(|queue| &mut queue.large))
+    }
+
+    /// The next of them, looked at or not; `None` at the end.
     ///
     /// # Errors
     /// If they cannot be read.
     pub(super) fn next(&mut self) -> Result<Option<Task>> {
-        let Some(queue) = self.queues.first_mut() else { return Ok(None) };
-        let unreadable = |error| Error::local("read", Path::new("a queue of the run"), error);
-        queue.small.next().map_err(unreadable)
+        next(self.queues.first_mut().map(|queue| &mut queue.small))
     }
+}
+
+fn next(reader: Option<&mut Reader>) -> Result<Option<Task>> {
+    let unreadable = |error| Error::local("read", Path::new("a queue of the run"), error);
+    reader.map_or(Ok(None), |reader| reader.next().map_err(unreadable))
 }

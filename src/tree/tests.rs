@@ -57,8 +57,11 @@ fn put(tree: &Tree, path: &str, bytes: &[u8]) -> Result<Fingerprint> {
 
 fn walked(tree: &Tree) -> Vec<String> {
     let mut all = Vec::new();
-    let mut each = |path: &[u8]| all.push(String::from_utf8_lossy(path).into_owned());
-    tree.walk(&mut each, &|| Ok(())).unwrap();
+    tree.walk(&mut |path| {
+        all.push(String::from_utf8_lossy(path).into_owned());
+        Ok(())
+    })
+    .unwrap();
     all.sort();
     all
 }
@@ -151,6 +154,61 @@ fn removing_takes_empty_directories_and_never_the_root() {
     assert!(directory.path().join("tree").is_dir());
     put(&tree, "a/d", b"again").unwrap();
     assert_eq!(walked(&tree), ["a/d"]);
+}
+
+#[test]
+fn what_a_check_of_the_file_system_has_found_is_none_of_the_tree() {
+    let (directory, tree) = tree();
+    for path in ["lost+found/#12", "a/lost+found/f"] {
+        put(&tree, path, b"").unwrap();
+    }
+    assert_eq!(walked(&tree), ["a/lost+found/f"]);
+    std::fs::create_dir(directory.path().join("tree/lost+found/empty")).unwrap();
+    tree.remove_hollow("", &|_| true, &|| Ok(())).unwrap();
+    assert!(directory.path().join("tree/lost+found/empty").exists());
+}
+
+#[test]
+fn what_was_moved_out_of_the_tree_is_not_removed() {
+    let (directory, tree) = tree();
+    put(&tree, "a/f", b"").unwrap();
+    let (inside, outside) = (directory.path().join("tree/a"), directory.path().join("a"));
+    std::fs::rename(&inside, &outside).unwrap();
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(inside.join("f"), "").unwrap();
+    tree.remove("a/f").unwrap();
+    assert!(outside.join("f").exists() && !inside.exists());
+}
+
+#[test]
+fn what_is_in_the_way_is_told_only_if_all_of_it_may_go_and_is_not_too_much() {
+    let (directory, tree) = tree();
+    for path in ["d/a", "d/b/c", "f"] {
+        put(&tree, path, b"").unwrap();
+    }
+    std::fs::create_dir(directory.path().join("tree/d/empty")).unwrap();
+    let obstacles = |path: &str, most, stays: &str| {
+        let found = tree.obstacles(path, most, &|at| at != stays, &|| Ok(())).unwrap();
+        found.map(|mut files| {
+            files.sort();
+            files.join(" ")
+        })
+    };
+    assert_eq!(obstacles("d", 2, "").as_deref(), Some("d/a d/b/c"));
+    assert_eq!(obstacles("f/g", 1, "").as_deref(), Some("f"));
+    for (path, most, stays) in [
+        ("d", 1, ""),
+        ("d", 2, "d/b/c"),
+        ("d", 2, "d/empty"),
+        ("d", 2, "d"),
+        ("f/g", 1, "f"),
+        ("f/g", 0, ""),
+    ] {
+        assert_eq!(obstacles(path, most, stays), None, "{path} {most} {stays}");
+    }
+    assert_eq!(obstacles("f", 9, ""), None, "a file is in no file's way");
+    let stopped = || Err(Error::new(Kind::Interrupted, "stopped"));
+    assert!(tree.obstacles("d", 9, &|_| true, &stopped).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! All names of a tree, for whoever wants to know which are too many; and how those go.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -8,24 +9,18 @@ use rustix::io::Errno;
 
 use super::{OURS, Tree, failed, open_beneath};
 use crate::error::{Error, Result};
+use crate::units::wide;
 
 impl Tree {
-    /// Tells every file, symbolic link and whatever else is no directory, in any order, but what is ours.
+    /// Tells every file, symbolic link and whatever else is no directory, in any order, but what is ours, and
+    /// what a check of the file system has found.
     ///
     /// # Errors
-    /// If a directory cannot be read: what is in it is unknown then. Whatever `check` says, which is asked at
-    /// each directory.
-    pub(crate) fn walk(
-        &self,
-        each: &mut dyn FnMut(&[u8]),
-        check: &dyn Fn() -> Result<()>,
-    ) -> Result<()> {
+    /// If a directory cannot be read: what is in it is unknown then. Whatever `each` says.
+    pub(crate) fn walk(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut left = vec![String::new()];
         while let Some(path) = left.pop() {
-            check()?;
-            self.walk_one(&path, &mut left, each).map_err(|error| {
-                Error::local("read the directory", &self.path.join(Path::new(&path)), error)
-            })?;
+            self.walk_one(&path, &mut left, each)?;
         }
         Ok(())
     }
@@ -33,8 +28,8 @@ impl Tree {
     /// Removes a file, and the directories that are empty by that.
     pub(crate) fn remove(&self, path: &str) -> Result<()> {
         let remove = || -> io::Result<()> {
-            let Some((directory, name)) = self.directory_of(path, false)? else { return Ok(()) };
-            match rustix::fs::unlinkat(&*directory, name, AtFlags::empty()) {
+            let Some((directory, name)) = self.parent_of(path)? else { return Ok(()) };
+            match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => Ok(()),
                 Err(error) => Err(error.into()),
             }
@@ -48,8 +43,8 @@ impl Tree {
     fn prune(&self, path: &str) {
         let mut rest = path;
         while let Some((parent, _)) = rest.rsplit_once('/') {
-            let Ok(Some((directory, name))) = self.directory_of(parent, false) else { break };
-            if rustix::fs::unlinkat(&*directory, name, AtFlags::REMOVEDIR).is_err() {
+            let Ok(Some((directory, name))) = self.parent_of(parent) else { break };
+            if rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR).is_err() {
                 break;
             }
             self.directories().forget(parent);
@@ -62,7 +57,7 @@ impl Tree {
     /// removals, or before it had a file to put there, leaves such.
     ///
     /// # Errors
-    /// If a directory cannot be read. Whatever `check` says, which is asked at each directory.
+    /// If a directory cannot be read. Whatever `check` says, which is asked at each name.
     pub(crate) fn remove_hollow(
         &self,
         from: &str,
@@ -73,12 +68,13 @@ impl Tree {
         while let Some(path) = left.pop() {
             check()?;
             let (others, mut has_files) = (left.len(), false);
-            match self.walk_one(&path, &mut left, &mut |_| has_files = true) {
-                Err(error) if is_none(&error) => continue,
-                walked => walked.map_err(|error| failed("look into", &path, error))?,
-            }
-            let is_hollow = !has_files && left.len() == others && !path.is_empty();
-            if is_hollow && path != FOUND && may_go(&path) {
+            let mut each = |_: &[u8]| {
+                has_files = true;
+                check()
+            };
+            let is_there = self.walk_one(&path, &mut left, &mut each)?;
+            let is_hollow = is_there && !has_files && left.len() == others && !path.is_empty();
+            if is_hollow && may_go(&path) {
                 hollow.push(path);
             }
         }
@@ -90,50 +86,70 @@ impl Tree {
 
     /// The files where a file of this path cannot be because of them: one where a directory should be, or all
     /// in a directory that has its name, of which there may be none. `None` if there is something among them
-    /// that is no regular file, or nothing is in the way.
+    /// that is no regular file, or that must stay, as `may_go` says of files and directories, or more than
+    /// `most`, or nothing is in the way.
     ///
     /// # Errors
-    /// If what is there cannot be looked at.
-    pub(crate) fn obstacles(&self, path: &str) -> Result<Option<Vec<String>>> {
-        self.find_obstacles(path).map_err(|error| failed("look at", path, error))
-    }
-
-    fn find_obstacles(&self, path: &str) -> io::Result<Option<Vec<String>>> {
+    /// If what is there cannot be looked at. Whatever `check` says, which is asked at each name.
+    pub(crate) fn obstacles(
+        &self,
+        path: &str,
+        most: u64,
+        may_go: &dyn Fn(&str) -> bool,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Option<Vec<String>>> {
+        let kind = |at: &str| self.kind_of(at).map_err(|error| failed("look at", at, error));
         let ends = path.match_indices('/').map(|(end, _)| end);
         for above in ends.map(|end| &path[..end]) {
-            match self.kind_of(above)? {
+            match kind(above)? {
                 Some(FileType::Directory) => {}
-                Some(FileType::RegularFile) => return Ok(Some(vec![above.to_owned()])),
+                Some(FileType::RegularFile) => {
+                    return Ok((most > 0 && may_go(above)).then(|| vec![above.to_owned()]));
+                }
                 _ => return Ok(None),
             }
         }
-        if self.kind_of(path)? != Some(FileType::Directory) {
+        if kind(path)? != Some(FileType::Directory) {
             return Ok(None);
         }
-        let (mut left, mut files) = (vec![path.to_owned()], Vec::new());
+        let (mut left, mut files, mut stays) = (vec![path.to_owned()], Vec::new(), false);
         while let Some(directory) = left.pop() {
-            self.walk_one(&directory, &mut left, &mut |file| files.push(file.to_vec()))?;
-        }
-        let mut named = Vec::new();
-        for file in files {
-            // No list can name what is not UTF-8, so nobody has said that it may go.
-            let Ok(file) = String::from_utf8(file) else { return Ok(None) };
-            if self.kind_of(&file)? != Some(FileType::RegularFile) {
+            let mut each = |file: &[u8]| {
+                // No list can name what is not UTF-8, so nobody has said that it may go.
+                match str::from_utf8(file) {
+                    Ok(file) if !stays && wide(files.len()) < most => files.push(file.to_owned()),
+                    _ => stays = true,
+                }
+                check()
+            };
+            self.walk_one(&directory, &mut left, &mut each)?;
+            if stays || !may_go(&directory) {
                 return Ok(None);
             }
-            named.push(file);
         }
-        Ok(Some(named))
+        for file in &files {
+            check()?;
+            if !may_go(file) || kind(file)? != Some(FileType::RegularFile) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(files))
+    }
+
+    /// The directory that a path lies in, and the name there; `None` if there is none. Looked for anew: a
+    /// descriptor that was kept may be of one that somebody has moved out of the tree.
+    fn parent_of<'a>(&self, path: &'a str) -> io::Result<Option<(OwnedFd, &'a str)>> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        match open_beneath(&self.root, parent) {
+            Ok(parent) => Ok(Some((parent, name))),
+            Err(error) if is_none(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What has a path; `None` if there is nothing, or a link on the way.
     fn kind_of(&self, path: &str) -> io::Result<Option<FileType>> {
-        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let parent = match open_beneath(&self.root, parent) {
-            Ok(parent) => parent,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some((parent, name)) = self.parent_of(path)? else { return Ok(None) };
         match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
             Err(Errno::NOENT) => Ok(None),
@@ -141,19 +157,31 @@ impl Tree {
         }
     }
 
+    /// Tells what is in a directory, and puts the directories in it to those that are left; false if there is
+    /// no such directory.
     fn walk_one(
         &self,
         path: &str,
         left: &mut Vec<String>,
-        each: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<()> {
-        let directory = open_beneath(&self.root, if path.is_empty() { "." } else { path })?;
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        let unread =
+            |error| Error::local("read the directory", &self.path.join(Path::new(path)), error);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(&directory, ".", flags, Mode::empty())?;
-        for entry in Dir::new(directory)? {
-            let entry = entry?;
+        let open = || -> io::Result<Dir> {
+            let directory = open_beneath(&self.root, if path.is_empty() { "." } else { path })?;
+            let directory = rustix::fs::openat(&directory, ".", flags, Mode::empty())?;
+            Ok(Dir::new(directory)?)
+        };
+        let directory = match open() {
+            Ok(directory) => directory,
+            Err(error) if is_none(&error) => return Ok(false),
+            Err(error) => return Err(unread(error)),
+        };
+        for entry in directory {
+            let entry = entry.map_err(|error| unread(error.into()))?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || (path.is_empty() && name == OURS.as_bytes()) {
+            if matches!(name, b"." | b"..") || (path.is_empty() && is_apart(name)) {
                 continue;
             }
             let full = match path {
@@ -162,23 +190,29 @@ impl Tree {
             };
             let kind = match entry.file_type() {
                 FileType::Unknown => {
-                    let stat =
-                        rustix::fs::statat(&self.root, full.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
-                    FileType::from_raw_mode(stat.st_mode)
+                    let flags = AtFlags::SYMLINK_NOFOLLOW;
+                    let stat = rustix::fs::statat(&self.root, full.as_slice(), flags);
+                    FileType::from_raw_mode(stat.map_err(|error| unread(error.into()))?.st_mode)
                 }
                 known => known,
             };
             match (kind, String::from_utf8(full)) {
                 (FileType::Directory, Ok(full)) => left.push(full),
-                (_, Ok(full)) => each(full.as_bytes()),
-                (_, Err(full)) => each(full.as_bytes()),
+                (_, Ok(full)) => each(full.as_bytes())?,
+                (_, Err(full)) => each(full.as_bytes())?,
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
-/// Where a file system puts what its check has found, right below its root: it is empty, and to stay.
+/// Whether a name right below the root is none of the tree's.
+fn is_apart(name: &[u8]) -> bool {
+    name == OURS.as_bytes() || name == FOUND.as_bytes()
+}
+
+/// Where a file system puts what its check has found, right below its root: it is to stay, and nobody but
+/// root may look into it.
 const FOUND: &str = "lost+found";
 
 /// Whether there is no directory of a name.

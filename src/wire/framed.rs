@@ -14,6 +14,7 @@ use super::turns::Turn;
 use crate::block::Block;
 use crate::error::{Error, Escaped, Kind, Result};
 use crate::io::{Enough, Received};
+use crate::limits::LAST_CHUNK_WAIT;
 use crate::units::wide;
 
 /// The connection while such a body is on it.
@@ -97,6 +98,15 @@ impl Framed {
                 Some(less) => left = less,
                 None => return,
             }
+        }
+    }
+
+    /// Waits for the end of a stream whose body came by its length: given up before, it would be reset.
+    pub(super) fn see_off(mut self) {
+        if !self.ended && !self.incoming.is_end_stream() {
+            tokio::task::spawn_local(async move {
+                let _ = tokio::time::timeout(LAST_CHUNK_WAIT, self.drain(0)).await;
+            });
         }
     }
 

@@ -139,7 +139,11 @@ impl Response {
             Body::Raw(raw) => raw.into_conn(self.remote),
             Body::Framed(framed) => framed.into_conn(),
             // Its connection serves others already.
-            Body::Stream(_) | Body::Whole(_) => None,
+            Body::Stream(stream) => {
+                stream.see_off();
+                None
+            }
+            Body::Whole(_) => None,
         };
         match (conn, self.near) {
             (Some(conn), Some(near)) => near.keep(self.key, conn),

@@ -111,3 +111,41 @@ fn entries_without_room_are_made_of_others_or_fetched_with_dedupe_too() {
     place.assert_holds(&files);
     place.run(&["list.tsv", "--dedupe"]).assert_ends(0, &[("unchanged", 3)]);
 }
+
+#[test]
+fn nothing_makes_room_where_one_of_the_entries_cannot_get_any() {
+    let files = wanted();
+    let origin = origin_of(&files).start();
+    let place = crowded(&origin, &files);
+    fs::create_dir(place.tree("e/kept")).unwrap();
+    let ended = place.run(&["list.tsv", "--delete", "--exclude", "kept"]);
+    ended.assert_ends(9, &[("fetched", 2), ("failed", 3), ("deleted", 0)]);
+    assert_old_stands(&place);
+}
+
+#[test]
+fn what_is_not_included_stays_even_if_it_is_empty() {
+    let files = wanted();
+    let origin = origin_of(&files).start();
+    let place = crowded(&origin, &files);
+    fs::create_dir_all(place.tree("incoming/new")).unwrap();
+    fs::create_dir_all(place.tree("g/empty")).unwrap();
+    let args = ["list.tsv", "--delete", "--include", "g/**", "--include", "f"];
+    place.run(&args).assert_ends(0, &[("fetched", 2), ("deleted", 0)]);
+    assert!(place.tree("incoming/new").is_dir() && !place.tree("g/empty").exists());
+}
+
+#[test]
+fn a_list_that_lies_in_the_tree_as_a_link_stays() {
+    let files = wanted();
+    let origin = origin_of(&files[3..]).start();
+    let place = Place::new();
+    place.put("tree/lists/new.tsv", table(&origin, &files[3..]));
+    place.put("tree/lists/old.tsv", "");
+    std::os::unix::fs::symlink("lists/new.tsv", place.tree("current.tsv")).unwrap();
+    for _ in 0..2 {
+        place.run(&["tree/current.tsv", "--delete"]).assert_code(0);
+        place.assert_right(&files[3..]);
+        assert!(place.tree("current.tsv").is_file() && !place.tree("lists/old.tsv").exists());
+    }
+}
