@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use memmap2::MmapMut;
 
 use super::follower::read_back;
-use super::{Algo, Hasher};
+use super::{Algo, Checksum, Hasher};
 use crate::error::Result;
 use crate::limits::{
     DIGEST_READ_BYTES, STRETCH_BYTES_MAX, STRETCH_BYTES_MIN, STRETCH_DIGESTS_BYTES_MAX,
@@ -78,6 +78,11 @@ impl Stretches {
     pub(crate) fn identity(&self) -> String {
         let hash = blake3::hash(&self.digests);
         format!("stretches {} {} {}", self.algo.name(), self.length, hash.to_hex())
+    }
+
+    /// The same as a digest: files of one size that have it are the same.
+    pub(crate) fn mark(&self) -> Checksum {
+        Checksum::new(Algo::Blake3, blake3::hash(self.identity().as_bytes()).as_bytes())
     }
 
     fn digest(&self, index: u64) -> Option<&[u8]> {

@@ -61,6 +61,15 @@ pub(crate) struct Entry {
     pub(crate) line: u64,
 }
 
+impl Entry {
+    /// What its bytes are held against: the digest of the whole, else one of the digests of its stretches,
+    /// which stands for them in what a run remembers and is no digest of the bytes.
+    pub(crate) fn wanted(&self) -> Option<Checksum> {
+        let mark = || self.stretches.as_ref().map(|stretches| stretches.mark());
+        self.checksum.clone().or_else(mark)
+    }
+}
+
 /// A record that is no entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadLine {

@@ -52,14 +52,15 @@ pub(super) fn decide(
     if entry.size.is_some_and(|size| size != there.size) {
         return Need::Fetch;
     }
-    if entry.checksum.is_none() && record.is_some_and(|record| record.proof == Proof::Lost) {
+    let wanted = entry.wanted();
+    if wanted.is_none() && record.is_some_and(|record| record.proof == Proof::Lost) {
         return Need::Fetch;
     }
     let known = record.filter(|record| record.is_of(there) && record.proof != Proof::Lost);
     let rehash = verify == Verify::All || (verify == Verify::Sample && sample);
-    if let Some(wanted) = &entry.checksum {
+    if wanted.is_some() {
         return match known {
-            Some(known) if known.checksum.as_ref() == Some(wanted) && !rehash => Need::Nothing,
+            Some(known) if known.checksum == wanted && !rehash => Need::Nothing,
             _ => Need::Hash,
         };
     }
@@ -95,6 +96,8 @@ fn date(there: &Fingerprint) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::{Algo, Stretches};
+    use crate::limits::STRETCH_BYTES_MIN;
 
     const THERE: Fingerprint =
         Fingerprint { size: 5, mtime_ns: 1_000_000_000_000_000_000, ino: 7, ctime_ns: 9 };
@@ -150,6 +153,20 @@ mod tests {
         assert_eq!(need(&entry, Some(&unsynced), &THERE), Need::Fetch);
         let wanted = Entry { size: Some(6), ..entry };
         assert_eq!(need(&wanted, Some(&known), &THERE), Need::Fetch);
+    }
+
+    #[test]
+    fn the_digests_of_stretches_are_as_good_as_one_of_the_whole() {
+        let of = |byte| Stretches::new(Algo::Sha256, STRETCH_BYTES_MIN, vec![byte; 32]).unwrap();
+        let told = |byte| Entry { stretches: Some(of(byte).into()), ..entry(false) };
+        let (entry, other) = (told(1), told(2));
+        let known = Record { checksum: entry.wanted(), ..record(&entry, Proof::Digest) };
+        assert_eq!(need(&entry, Some(&known), &THERE), Need::Nothing);
+        assert_eq!(need(&other, Some(&known), &THERE), Need::Hash);
+        assert_eq!(decide(&entry, Some(&known), Some(&THERE), Verify::All, false), Need::Hash);
+        let modified = Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000));
+        let dated = Entry { size: Some(5), modified, ..entry };
+        assert_eq!(need(&dated, None, &THERE), Need::Hash, "the date is no digest");
     }
 
     #[test]

@@ -43,17 +43,19 @@ pub(super) fn latin1(text: &str) -> Vec<u8> {
 }
 
 pub(super) fn record(entry: &Entry, there: &Fingerprint, version: Option<&Version>) -> Record {
+    let wanted = entry.wanted();
+    let proof = if wanted.is_some() { Proof::Digest } else { Proof::Length };
     Record {
         path: entry.path.clone(),
         url: entry.urls[0].to_string(),
-        checksum: entry.checksum.clone(),
+        checksum: wanted,
         size: there.size,
         mtime_ns: there.mtime_ns,
         ino: there.ino,
         ctime_ns: there.ctime_ns,
         etag: version.and_then(|version| version.etag.as_deref().map(latin1)),
         last_modified: version.and_then(|version| version.last_modified.clone()),
-        proof: if entry.checksum.is_some() { Proof::Digest } else { Proof::Length },
+        proof,
     }
 }
 
@@ -129,24 +131,23 @@ impl<'a> Checking<'a> {
     }
 }
 
-/// Whether a file has a digest. `goes_on` is asked before each read.
+/// Whether a file has the digests that its bytes are held against. `goes_on` is asked before each read.
 ///
 /// # Errors
 /// If the file cannot be read, or is not read to its end.
-pub(super) fn digest_of(
+pub(super) fn is_right(
     file: &std::fs::File,
-    wanted: &Checksum,
+    mut checking: Checking<'_>,
     goes_on: &dyn Fn() -> bool,
 ) -> std::io::Result<bool> {
-    let mut hasher = Hasher::new(wanted.algo());
     let mut buffer = vec![0; DIGEST_READ_BYTES];
     loop {
         if !goes_on() {
             return Err(std::io::ErrorKind::TimedOut.into());
         }
         match std::io::Read::read(&mut &*file, &mut buffer) {
-            Ok(0) => return Ok(hasher.finish() == *wanted),
-            Ok(count) => hasher.update(&buffer[..count]),
+            Ok(0) => return Ok(checking.finish().is_ok()),
+            Ok(count) => checking.update(&buffer[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

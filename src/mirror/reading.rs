@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::crew::Shared;
 use super::delivery::BUFFER_BYTES;
 use super::errand::Runner;
-use super::evidence::{digest_of, record};
+use super::evidence::{Checking, is_right, record};
 use super::limit::stopped;
 use crate::catalog::Record;
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::tree::Fingerprint;
 use crate::units::wide;
 
 impl Runner {
-    /// Reads the file that is there; its record, if it has the digest of the list.
+    /// Reads the file that is there; its record, if it has the digests of the list.
     pub(super) async fn hash(&self, entry: &Entry) -> Result<Option<Record>> {
         let Some(there) = self.shared.tree.stat(&entry.path)? else { return Ok(None) };
         if there.size <= wide(BUFFER_BYTES) {
@@ -28,12 +28,15 @@ impl Runner {
     }
 }
 
-/// Reads a file that is there; its record, if it has the digest of the list.
+/// Reads a file that is there; its record, if it has the digests of the list.
 fn hash_there(shared: &Shared, entry: &Entry, there: &Fingerprint) -> Result<Option<Record>> {
-    let Some(wanted) = &entry.checksum else { return Ok(None) };
+    let checking = match Checking::new(entry) {
+        Checking::Nothing => return Ok(None),
+        checking => checking,
+    };
     // A thread of its own would outlive the run by the rest of a large file.
     let goes_on = || !shared.stopper.is_stopped();
-    let read = digest_of(&shared.tree.read(&entry.path)?, wanted, &goes_on);
+    let read = is_right(&shared.tree.read(&entry.path)?, checking, &goes_on);
     let is_right = read.map_err(|error| match goes_on() {
         true => Error::local("read", entry.path.as_ref(), error),
         false => stopped(),

@@ -90,9 +90,7 @@ impl Results {
         };
         let verified = match ending {
             Ending::Failed(..) => None,
-            _ if entry.checksum.is_some() => Some("digest"),
-            // Those of its stretches; of a file that is only seen to be unchanged they say nothing now.
-            Ending::Fetched(_) if entry.stretches.is_some() => Some("digest"),
+            _ if entry.checksum.is_some() || entry.stretches.is_some() => Some("digest"),
             _ => Some("length"),
         };
         let link = match ending {

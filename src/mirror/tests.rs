@@ -159,10 +159,10 @@ fn sorting_ends_with_its_run() {
 #[test]
 fn a_file_is_read_no_further_than_its_run_lasts() {
     let place = Place::new();
-    let wanted = entry(0).checksum.unwrap();
+    let wanted = entry(0);
     let read = |goes_on: bool| -> Result<bool> {
         let file = place.tree.read("f0")?;
-        super::evidence::digest_of(&file, &wanted, &|| goes_on)
+        super::evidence::is_right(&file, super::evidence::Checking::new(&wanted), &|| goes_on)
             .map_err(|error| Error::local("read", "f0".as_ref(), error))
     };
     assert!(read(true).unwrap());

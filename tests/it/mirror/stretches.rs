@@ -429,3 +429,44 @@ fn answers_that_break_off_amid_wrong_stretches_are_gone_on_with() {
         drop((bad, good));
     }
 }
+
+#[test]
+fn what_the_stretches_say_holds_for_files_that_are_there_too() {
+    for size in [70_000, LARGE] {
+        let (old, new) = (File::new(size).seed(1), File::new(size).seed(1).version(2));
+        let told = |file: &File| Told::new(file, None, MIB);
+        // It says that nothing has changed, whatever it is asked.
+        let stale = Origin::new().bent("/f", old, |request, reply| {
+            let is_condition = request.header("if-none-match").is_some()
+                || request.header("if-modified-since").is_some();
+            if is_condition {
+                Reply::status("304 Not Modified").body(Body::Bytes(vec![]))
+            } else {
+                reply
+            }
+        });
+        let stale = stale.start();
+        let place = Place::new();
+        place.put("list.meta4", told(&old).at(&[&stale]));
+        place.run(&["list.meta4"]).assert_ends(0, &[("fetched", 1)]);
+        let asked = stale.log().len();
+        place.run(&["list.meta4"]).assert_ends(0, &[("unchanged", 1)]);
+        assert_eq!(stale.log().len(), asked, "the digests are known, so nobody need be asked");
+        // The list wants other bytes now.
+        let fresh = serving(new, &[]);
+        place.put("list.meta4", told(&new).at(&[&stale]));
+        place.run(&["list.meta4", "--retries", "0"]).assert_ends(9, &[("failed", 1)]);
+        place.put("list.meta4", told(&new).at(&[&fresh]));
+        place.run(&["list.meta4"]).assert_ends(0, &[("fetched", 1)]);
+        place.assert_holds(&[("f".to_owned(), new)]);
+        // A bit goes over, and only a reader sees it.
+        let path = place.tree("f");
+        let date = fs::metadata(&path).unwrap().modified().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[5000] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        fs::File::options().append(true).open(&path).unwrap().set_modified(date).unwrap();
+        place.run(&["list.meta4", "--verify", "all"]).assert_ends(0, &[("fetched", 1)]);
+        place.assert_holds(&[("f".to_owned(), new)]);
+    }
+}
